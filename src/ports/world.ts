@@ -1,0 +1,13 @@
+/** Clock, randomness and waiting, handed in: from one seed a whole cluster runs the same way twice. */
+export interface World {
+  /** Wall clock, milliseconds since 1970. May jump. */
+  nowMs(): number;
+  /** Never goes back; for durations and deadlines. */
+  monotonicMs(): number;
+  /** In [0, 1). */
+  random(): number;
+  /** 22 characters, unique for ever. */
+  uniqueId(): string;
+  /** Rejects with the signal's reason when it aborts. */
+  sleep(ms: number, signal: AbortSignal): Promise<void>;
+}
