@@ -1,0 +1,174 @@
+import { type Entry, entryOn, traitsOf } from '../model/entry.ts';
+import { type KeyRecord, md5Of, type Replica } from '../model/record.ts';
+import { nextStamp, type Stamp, stampAfter } from '../model/stamp.ts';
+import {
+  covers,
+  derivedOperation,
+  historyOf,
+  join,
+  relate,
+  type SiteId,
+  type Vector,
+  type Version,
+} from '../model/version.ts';
+import type { ListEntry, Token } from '../ports/object-store.ts';
+
+/** What was seen of a key at a site. `digest` when the body was read for it. */
+export type Sighting =
+  | { readonly kind: 'present'; readonly entry: ListEntry; readonly digest?: string }
+  /** Proved: the site is the one it was, it answered, and the key is not there. */
+  | { readonly kind: 'absent' };
+
+/** Whose write it is. */
+export type Attribution =
+  /** The one in the ledger. */
+  | { readonly kind: 'known' }
+  /** A listing told too little: look at the object itself. */
+  | { readonly kind: 'needs-head' }
+  /** Metadata says it is a copy, but only the body can prove it. */
+  | { readonly kind: 'needs-digest' }
+  /** Isobar's own, whose confirmation was lost; or its native original, told by a copy elsewhere. */
+  | { readonly kind: 'ours'; readonly replica: Replica }
+  /** Somebody else's: adopted as a new write at this site, on top of what the site last held. */
+  | { readonly kind: 'native'; readonly replica: Replica };
+
+export interface AttributionInput {
+  readonly site: SiteId;
+  readonly record: KeyRecord;
+  readonly sighting: Sighting;
+  readonly nowMs: number;
+  readonly sameWrite: (recorded: Token, seen: Token) => boolean;
+  /** The native writes that copies at other sites say they were made from, when the ledger knows nothing. */
+  readonly origins?: readonly Entry[];
+}
+
+export function attribute(input: AttributionInput): Attribution {
+  const { site, record, sighting } = input;
+  const held = record.replicas[site];
+  if (sighting.kind === 'absent') {
+    if (!held || held.version.deleted) return { kind: 'known' };
+    return { kind: 'native', replica: adoptedDeletion(record, site, held) };
+  }
+  const { entry: seen } = sighting;
+  const recorded = held?.token !== undefined && input.sameWrite(held.token, seen.token);
+  if (recorded && !held.unread) return { kind: 'known' };
+  if (!seen.metadata) return { kind: 'needs-head' };
+  const entry = entryOn(seen.key, seen.metadata);
+  const copied = entry ? ownWrite(input, seen, entry, sighting.digest) : originalOf(input, seen);
+  if (copied === 'needs-digest') return { kind: 'needs-digest' };
+  const replica = replicaOf(seen, sighting.digest);
+  if (copied) return { kind: 'ours', replica: { ...replica, ...digestOf(copied), version: copied.version } };
+  if (recorded) return { kind: 'native', replica: { ...replica, version: held.version } };
+  return { kind: 'native', replica: { ...replica, version: adoptedWrite(input, seen) } };
+}
+
+/**
+ * A first sighting that a listing gives, before anybody has read the object: adopted for now;
+ * `unread` makes the first reader attribute it again.
+ */
+export function adoptUnread(input: AttributionInput): Replica | undefined {
+  if (input.sighting.kind !== 'present' || Object.keys(input.record.replicas).length > 0) return undefined;
+  const { entry: seen } = input.sighting;
+  return {
+    version: adoptedWrite(input, seen),
+    token: seen.token,
+    size: seen.size,
+    ...md5Of(seen.digests),
+    unread: true,
+  };
+}
+
+/** The entry, when the object is what the entry says and the entry is not an old one that somebody brought back. */
+function ownWrite(
+  input: AttributionInput,
+  seen: ListEntry,
+  entry: Entry,
+  digest: string | undefined,
+): Entry | undefined | 'needs-digest' {
+  const { record, site } = input;
+  if (entry.size !== seen.size) return undefined;
+  if (Object.keys(record.replicas).length === 0) return entry;
+  const held = record.replicas[site];
+  const twin = Object.values(record.replicas).find((one) => relate(one.version, entry.version) === 'same');
+  const old = held !== undefined && covers(seenBy(held), entry.version.dot);
+  if (old && !(twin && held.version.operation === entry.version.operation && held.unread)) return undefined;
+  const expected = entry.digest ?? twin?.digest;
+  if (digest !== undefined) return expected === undefined || expected === digest ? entry : undefined;
+  if (seen.size === 0) return entry;
+  const md5 = twin?.md5;
+  if (md5 !== undefined && md5 === seen.digests.md5) return entry;
+  return expected === undefined ? entry : 'needs-digest';
+}
+
+/** A native object that a copy elsewhere names as its origin gets its old version back. */
+function originalOf(input: AttributionInput, seen: ListEntry): Entry | undefined {
+  return input.origins?.find(
+    ({ origin }) => origin?.site === input.site && input.sameWrite(origin.token, seen.token),
+  );
+}
+
+function replicaOf(seen: ListEntry, digest: string | undefined): Omit<Replica, 'version'> {
+  return {
+    token: seen.token,
+    size: seen.size,
+    ...md5Of(seen.digests),
+    ...(seen.metadata ? { traits: traitsOf(seen.metadata) } : {}),
+    ...(digest === undefined ? {} : { digest }),
+  };
+}
+
+function digestOf(entry: Entry): { digest?: string } {
+  return entry.digest === undefined ? {} : { digest: entry.digest };
+}
+
+function adoptedWrite(input: AttributionInput, seen: ListEntry): Version {
+  const { record, site } = input;
+  const held = record.replicas[site];
+  return {
+    stamp: stampAfter(Math.min(seen.lastModifiedMs, input.nowMs), held ? [held.version.stamp] : []),
+    dot: { site, count: nextCount(record, site) },
+    past: held ? seenBy(held) : {},
+    operation: derivedOperation(site, record.key, seen.token),
+    deleted: false,
+  };
+}
+
+/** Stamped as early as it can have been, so that it never beats a write that was made beside it. */
+function adoptedDeletion(record: KeyRecord, site: SiteId, held: Replica): Replica {
+  return {
+    version: {
+      stamp: nextStamp(held.version.stamp),
+      dot: { site, count: nextCount(record, site) },
+      past: seenBy(held),
+      operation: derivedOperation(site, record.key, held.token!, 'deleted'),
+      deleted: true,
+    },
+    size: 0,
+  };
+}
+
+/** A version for a write through Isobar at `site`: on top of what that site holds, later than all that is known. */
+export function nextVersion(
+  record: KeyRecord,
+  site: SiteId,
+  write: { readonly nowMs: number; readonly operation: string; readonly deleted: boolean },
+): Version {
+  const held = record.replicas[site];
+  const stamps: Stamp[] = Object.values(record.replicas).map((replica) => replica.version.stamp);
+  return {
+    stamp: stampAfter(write.nowMs, stamps),
+    dot: { site, count: nextCount(record, site) },
+    past: held ? seenBy(held) : {},
+    operation: write.operation,
+    deleted: write.deleted,
+  };
+}
+
+/** Everything the holder of this replica has seen. */
+export function seenBy(replica: Replica): Vector {
+  return join(historyOf(replica.version), replica.seen ?? {});
+}
+
+function nextCount(record: KeyRecord, site: SiteId): number {
+  return Math.max(0, ...Object.values(record.replicas).map((replica) => seenBy(replica)[site] ?? 0)) + 1;
+}
