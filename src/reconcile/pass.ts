@@ -1,0 +1,303 @@
+import { adoptUnread } from '../decide/attribute.ts';
+import { compare, type Differences, type Row } from '../decide/compare.ts';
+import { decide } from '../decide/decide.ts';
+import { newestOf } from '../decide/resolve.ts';
+import { deletesAllowed } from '../model/policy.ts';
+import { emptyRecord, type KeyRecord, withReplica } from '../model/record.ts';
+import type { SiteId } from '../model/version.ts';
+import { proveSite } from '../replicate/marker.ts';
+import { learn, look } from '../replicate/observe.ts';
+import { guardId, parkedId } from '../replicate/records.ts';
+import type { Replicator } from '../replicate/replicator.ts';
+import { Semaphore } from '../replicate/semaphore.ts';
+import { type Shell, siteOf } from '../replicate/shell.ts';
+import { join } from '../sources/scan/join.ts';
+import { BoundarySampler, shardsOf } from './shards.ts';
+
+export interface PassOptions {
+  /** A person agrees to every deletion that a guard would hold back. */
+  readonly yes?: boolean;
+}
+
+export interface SitePass {
+  /** Why the site took no part, or dropped out. */
+  readonly away?: string;
+  readonly listed: number;
+  readonly known: number;
+  /** Deletions held back by a guard. */
+  readonly guarded: number;
+}
+
+export interface PassResult {
+  readonly sites: Readonly<Record<SiteId, SitePass>>;
+  /** Keys looked at. */
+  readonly keys: number;
+}
+
+export interface Tally {
+  listed: number;
+  known: number;
+  suspects: number;
+  guarded: number;
+  away?: string;
+}
+
+/** Keys in work at once; bounds memory whatever the number of keys. */
+const keysAtOnce = 512;
+
+/**
+ * One pass over all sites: listings against the ledger, differences learned and offered to the lanes.
+ * An absence counts only when its site was listed completely, is proved to be the one it was, and the guards agree.
+ */
+export async function pass(
+  shell: Shell,
+  replicator: Replicator,
+  options: PassOptions,
+  signal: AbortSignal,
+): Promise<PassResult> {
+  const begunMs = shell.world.nowMs();
+  const id = shell.world.uniqueId();
+  const tallies = new Map<SiteId, Tally>(
+    shell.policy.sites.map((site) => [site, { listed: 0, known: 0, suspects: 0, guarded: 0 }]),
+  );
+  // A pass that was killed leaves its suspicions behind; they are worth nothing to the next one.
+  await shell.records.forgetAllSuspects();
+  await proveAll(shell, tallies, signal);
+  const sampler = new BoundarySampler();
+  const shards = await shardsOf(shell);
+  await Promise.all(shards.map((shard) => scanShard(shell, replicator, id, shard, tallies, sampler, signal)));
+  await proveAll(shell, tallies, signal);
+  for (const [site, tally] of tallies) await closeSite(shell, replicator, id, site, tally, options, begunMs, signal);
+  await shell.records.updateSite(shell.policy.sites[0]!, { boundaries: sampler.boundaries() });
+  return { sites: Object.fromEntries(tallies), keys: sampler.keys };
+}
+
+async function proveAll(shell: Shell, tallies: Map<SiteId, Tally>, signal: AbortSignal): Promise<void> {
+  await Promise.all(
+    [...tallies].map(async ([site, tally]) => {
+      if (tally.away !== undefined) return;
+      try {
+        await proveSite(shell, site, signal);
+      } catch (error) {
+        signal.throwIfAborted();
+        dropOut(shell, site, tally, error);
+      }
+    }),
+  );
+}
+
+export function dropOut(shell: Shell, site: SiteId, tally: Tally, error: unknown): void {
+  tally.away ??= error instanceof Error ? error.message : String(error);
+  shell.events.failed?.({ site, error: error instanceof Error ? error : new Error(String(error)) });
+}
+
+async function scanShard(
+  shell: Shell,
+  replicator: Replicator,
+  id: string,
+  range: { after?: string; until?: string },
+  tallies: Map<SiteId, Tally>,
+  sampler: BoundarySampler,
+  signal: AbortSignal,
+): Promise<void> {
+  const slots = new Semaphore(keysAtOnce);
+  const present = [...tallies].filter(([, tally]) => tally.away === undefined).map(([site]) => site);
+  const rows = join({
+    listings: new Map(present.map((site) => [site, siteOf(shell, site).store.list(range, signal)])),
+    records: shell.records.scan(range),
+    failed: (site, error) => dropOut(shell, site, tallies.get(site)!, error),
+  });
+  let failure: unknown;
+  for await (const batch of rows) {
+    signal.throwIfAborted();
+    const listed = present.filter((site) => tallies.get(site)!.away === undefined);
+    const suspects = [];
+    for (const row of batch) {
+      sampler.add(row.key);
+      count(row, tallies);
+      const differences = compare(row, listed, (site, a, b) => siteOf(shell, site).store.sameWrite(a, b));
+      for (const site of differences.missing) {
+        tallies.get(site)!.suspects += 1;
+        suspects.push(shell.records.suspect(id, site, row.key, row.record!.replicas[site]!.token!));
+      }
+      if (isQuiet(shell, row, differences)) continue;
+      const release = await slots.acquire(1, signal);
+      void takeUp(shell, replicator, row, differences, signal)
+        .catch((error) => {
+          if (!signal.aborted) failure ??= reportOrKeep(shell, row, error);
+        })
+        .finally(release);
+    }
+    if (suspects.length > 0) await shell.records.commit(suspects);
+    if (failure) throw failure;
+  }
+  (await slots.acquire(keysAtOnce, signal))();
+  if (failure) throw failure;
+}
+
+/** What a store failed at is that key's trouble and is tried again; anything else ends the pass. */
+function reportOrKeep(shell: Shell, row: Row, error: unknown): unknown {
+  if (!(error instanceof Error) || error.name !== 'StoreFailure') return error;
+  const site = Object.keys(row.entries)[0] ?? shell.policy.sites[0]!;
+  shell.events.failed?.({ site, key: row.key, error });
+  return undefined;
+}
+
+export function count(row: Row, tallies: Map<SiteId, Tally>): void {
+  for (const site of Object.keys(row.entries)) tallies.get(site)!.listed += 1;
+  for (const [site, replica] of Object.entries(row.record?.replicas ?? {})) {
+    const tally = tallies.get(site);
+    if (tally && !replica.version.deleted) tally.known += 1;
+  }
+}
+
+function isQuiet(shell: Shell, row: Row, { unknown }: Differences): boolean {
+  if (unknown.length > 0) return false;
+  if (!row.record) return true;
+  return shell.policy.sites.every((site) => decide(row.record!, site).kind === 'skip');
+}
+
+async function takeUp(
+  shell: Shell,
+  replicator: Replicator,
+  row: Row,
+  { unknown }: Differences,
+  signal: AbortSignal,
+): Promise<void> {
+  let record = row.record ?? emptyRecord(row.key);
+  for (const site of unknown) record = await learnFrom(shell, row, site, unknown.length, signal);
+  if (await onlyParked(shell, record)) return;
+  await replicator.dispatch(row.key, record);
+}
+
+/** First contact believes the listing where it tells enough; later the object itself is asked, for a page may be old. */
+async function learnFrom(
+  shell: Shell,
+  row: Row,
+  site: SiteId,
+  holders: number,
+  signal: AbortSignal,
+): Promise<KeyRecord> {
+  const entry = row.entries[site]!;
+  const { store } = siteOf(shell, site);
+  if (row.record) return learn(shell, site, row.key, await look(shell, site, row.key, signal), signal);
+  if (entry.metadata || holders > 1) return learn(shell, site, row.key, { kind: 'present', entry }, signal);
+  return shell.records.update(row.key, (before) => {
+    const replica = adoptUnread({
+      site,
+      record: before,
+      sighting: { kind: 'present', entry },
+      nowMs: shell.world.nowMs(),
+      sameWrite: (a, b) => store.sameWrite(a, b),
+    });
+    return replica && withReplica(before, site, replica);
+  });
+}
+
+/** True when every target that lacks the newest version has parked exactly that one, and nobody released it. */
+async function onlyParked(shell: Shell, record: KeyRecord): Promise<boolean> {
+  const newest = newestOf(record);
+  const lacking = shell.policy.sites.filter((site) => decide(record, site).kind !== 'skip');
+  for (const site of lacking) {
+    const parked = await shell.records.parkedBy(parkedId(site, record.key));
+    if (!parked || parked.released || parked.operation !== newest?.replica.version.operation) return false;
+  }
+  return true;
+}
+
+async function closeSite(
+  shell: Shell,
+  replicator: Replicator,
+  id: string,
+  site: SiteId,
+  tally: Tally,
+  options: PassOptions,
+  begunMs: number,
+  signal: AbortSignal,
+): Promise<void> {
+  const { records } = shell;
+  if (tally.away !== undefined) {
+    await forgetSuspects(shell, id, site);
+    await records.updateSite(site, { lastError: tally.away, lastErrorMs: shell.world.nowMs() });
+    return;
+  }
+  const guard = await guardFor(shell, site, tally, options);
+  if (guard) {
+    tally.guarded = tally.suspects;
+    await records.commit([records.park(guard)]);
+    await forgetSuspects(shell, id, site);
+  } else {
+    await records.commit([records.unpark(guardId(site))]);
+    await takeDeletions(shell, replicator, id, site, signal);
+  }
+  replicator.scanned(site);
+  await records.updateSite(site, {
+    scannedMs: begunMs,
+    knownKeys: guard ? tally.known : tally.known - tally.suspects,
+    scanWanted: false,
+  });
+}
+
+/** A reason to hold the deletions of a site back, unless a person has released them. */
+export async function guardFor(shell: Shell, site: SiteId, tally: Tally, options: PassOptions) {
+  const { records, policy, world } = shell;
+  if (tally.suspects === 0 || options.yes) return undefined;
+  const earlier = await records.parkedBy(guardId(site));
+  if (earlier?.released && tally.suspects <= earlier.keys) return undefined;
+  const allowed = deletesAllowed(policy.guards.maxDeletes, tally.known);
+  const emptied = tally.listed === 0;
+  if (!emptied && tally.suspects <= allowed) return undefined;
+  const what = emptied ? `all ${tally.known} keys are gone from ${site}` : `${tally.suspects} of ${tally.known} keys are gone from ${site}`;
+  return {
+    id: guardId(site),
+    site,
+    reason: emptied ? ('site-emptied' as const) : ('max-deletes' as const),
+    detail: `${what}${emptied ? '' : `, more than the ${allowed} that guards.maxDeletes allows`}; they are not deleted elsewhere`,
+    sinceMs: earlier?.sinceMs ?? world.nowMs(),
+    keys: tally.suspects,
+    bytes: 0,
+  };
+}
+
+/** The listing was complete; each key is looked at once more before its deletion is believed. */
+async function takeDeletions(
+  shell: Shell,
+  replicator: Replicator,
+  id: string,
+  site: SiteId,
+  signal: AbortSignal,
+): Promise<void> {
+  const slots = new Semaphore(keysAtOnce);
+  const { records } = shell;
+  for await (const page of records.suspects(id, site)) {
+    for (const { key, token } of page) {
+      const release = await slots.acquire(1, signal);
+      void believeAbsence(shell, replicator, site, key, token, signal)
+        .catch((error: Error) => shell.events.failed?.({ site, key, error }))
+        .finally(release);
+    }
+    await records.commit(page.map(({ key }) => records.clearSuspect(id, site, key)));
+  }
+  (await slots.acquire(keysAtOnce, signal))();
+}
+
+async function believeAbsence(
+  shell: Shell,
+  replicator: Replicator,
+  site: SiteId,
+  key: string,
+  token: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const held = (await shell.records.get(key))?.replicas[site];
+  if (!held || held.token !== token) return;
+  const sighting = await look(shell, site, key, signal);
+  const record = await learn(shell, site, key, sighting, signal);
+  await replicator.dispatch(key, record);
+}
+
+async function forgetSuspects(shell: Shell, id: string, site: SiteId): Promise<void> {
+  for await (const page of shell.records.suspects(id, site)) {
+    await shell.records.commit(page.map(({ key }) => shell.records.clearSuspect(id, site, key)));
+  }
+}

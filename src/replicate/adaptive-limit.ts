@@ -1,0 +1,87 @@
+/**
+ * How many requests may be under way at one site. Grows by one per answer while it is used to the full
+ * (as TCP's slow start), shrinks by a third when the site throttles, and by a tenth when small requests take
+ * several times as long as they did at best.
+ */
+export interface AdaptiveSettings {
+  readonly start: number;
+  readonly most: number;
+  /** Small requests this many times slower than the best shrink the limit. */
+  readonly slowFactor: number;
+}
+
+export const defaultAdaptiveSettings: AdaptiveSettings = { start: 32, most: 96, slowFactor: 8 };
+
+export class AdaptiveLimit {
+  readonly #settings: AdaptiveSettings;
+  readonly #waiting: { grant: () => void; signal: AbortSignal }[] = [];
+  #limit: number;
+  #inUse = 0;
+  #bestMs = Number.POSITIVE_INFINITY;
+  #usualMs = 0;
+  #answersSinceShrink = 0;
+
+  constructor(settings: AdaptiveSettings = defaultAdaptiveSettings) {
+    this.#settings = settings;
+    this.#limit = Math.min(settings.start, settings.most);
+  }
+
+  get limit(): number {
+    return Math.floor(this.#limit);
+  }
+
+  get inUse(): number {
+    return this.#inUse;
+  }
+
+  async enter(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    if (this.#inUse < this.limit) {
+      this.#inUse += 1;
+      return;
+    }
+    await new Promise<void>((resolve, reject) => {
+      const abandon = () => {
+        this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
+        reject(signal.reason as Error);
+      };
+      const waiter = {
+        signal,
+        grant: () => {
+          signal.removeEventListener('abort', abandon);
+          resolve();
+        },
+      };
+      signal.addEventListener('abort', abandon, { once: true });
+      this.#waiting.push(waiter);
+    });
+  }
+
+  /** `smallMs`: how long a request with a small body took; undefined for others. */
+  leave(outcome: { readonly throttled: boolean; readonly smallMs?: number | undefined }): void {
+    if (outcome.throttled) this.#shrink(2 / 3);
+    else this.#learn(outcome.smallMs);
+    this.#inUse -= 1;
+    while (this.#inUse < this.limit && this.#waiting.length > 0) {
+      this.#inUse += 1;
+      this.#waiting.shift()!.grant();
+    }
+  }
+
+  #learn(smallMs: number | undefined): void {
+    this.#answersSinceShrink += 1;
+    if (smallMs !== undefined) {
+      this.#bestMs = Math.max(1, Math.min(this.#bestMs * 1.0005, smallMs));
+      this.#usualMs = this.#usualMs === 0 ? smallMs : this.#usualMs * 0.9 + smallMs * 0.1;
+    }
+    if (this.#usualMs > this.#bestMs * this.#settings.slowFactor + 20) this.#shrink(0.9);
+    else if (this.#inUse >= this.limit) this.#limit = Math.min(this.#settings.most, this.#limit + 1);
+  }
+
+  /** At most once per round of answers, or one burst of refusals would starve the site. */
+  #shrink(factor: number): void {
+    if (this.#answersSinceShrink < this.#limit / 2) return;
+    this.#answersSinceShrink = 0;
+    this.#limit = Math.max(4, this.#limit * factor);
+  }
+}

@@ -1,0 +1,116 @@
+import { decide } from '../decide/decide.ts';
+import { StoreFailure } from '../model/failure.ts';
+import { type KeyRecord, type Replica, withReplica } from '../model/record.ts';
+import { historyOf, relate, type SiteId, type Vector } from '../model/version.ts';
+import { seenBy } from '../decide/attribute.ts';
+import { copy, type Proof, type Target } from './copy.ts';
+import { examine, lookAgain } from './observe.ts';
+import { parkedId } from './records.ts';
+import type { Shell } from './shell.ts';
+
+/** What became of one key at one target. */
+export interface Carried {
+  readonly outcome: Proof['outcome'] | 'current';
+  /** Looking at the target brought something to light that other sites may lack. */
+  readonly othersMayNeed: boolean;
+}
+
+/**
+ * The whole path for one key and one target: observe, decide, copy, confirm; again from the start when the world
+ * moved in between. Throws `StoreFailure` with the remedy when it cannot be done now.
+ */
+export async function carry(shell: Shell, key: string, target: Target, signal: AbortSignal): Promise<Carried> {
+  let othersMayNeed = false;
+  for (let round = 0; round < shell.settings.rounds; round++) {
+    const seen = await shell.records.read(key);
+    const decision = decide(seen, target.site.id);
+    if (decision.kind === 'skip') return { outcome: 'current', othersMayNeed };
+    if (decision.kind === 'compare') {
+      for (const site of decision.sites) await examine(shell, site, key, signal);
+      continue;
+    }
+    const proof =
+      decision.kind === 'note'
+        ? noted(decision.newest, seen.replicas[target.site.id])
+        : await copyOrLookAgain(shell, key, seen, decision, target, signal);
+    if (proof === undefined) {
+      othersMayNeed = true;
+      continue;
+    }
+    await confirm(shell, key, target.site.id, proof, seen.replicas[target.site.id]);
+    return { outcome: proof.outcome, othersMayNeed };
+  }
+  throw new StoreFailure('unavailable', `${key} changes faster at ${target.site.id} than it can be copied; it is tried again later`);
+}
+
+/** Undefined: the condition did not hold, or the source moved; the record now says what is there. */
+async function copyOrLookAgain(
+  shell: Shell,
+  key: string,
+  seen: KeyRecord,
+  decision: Parameters<typeof copy>[2],
+  target: Target,
+  signal: AbortSignal,
+): Promise<Proof | undefined> {
+  try {
+    const proof = await copy(shell, key, decision, target, signal);
+    if (proof.kind === 'proof') return proof;
+    await lookAgain(shell, target.site.id, key, signal);
+  } catch (failure) {
+    if (!(failure instanceof StoreFailure) || failure.remedy !== 'decide-again') throw failure;
+    const touched = [target.site.id, ...(decision.kind === 'copy' ? decision.from : [])];
+    for (const site of touched) if (seen.replicas[site]) await lookAgain(shell, site, key, signal);
+  }
+  return undefined;
+}
+
+/** The target holds the winner's content already, or its absence: it takes over the version. */
+function noted(newest: Replica, held: Replica | undefined): Proof {
+  const { unread: _, ...same } = held ?? { size: 0 };
+  return { kind: 'proof', outcome: 'noted', target: { ...same, version: newest.version } };
+}
+
+/**
+ * Durable when it resolves; the debt of the target is settled in the same commit. `before` is what was decided on:
+ * where the record says something else by now, that came after this (the condition held), and stands.
+ */
+async function confirm(
+  shell: Shell,
+  key: string,
+  target: SiteId,
+  proof: Proof,
+  before: Replica | undefined,
+): Promise<void> {
+  const { records } = shell;
+  await records.update(
+    key,
+    (record) => {
+      const held = record.replicas[target];
+      if (!sameReplica(held, before)) return withSource(record, proof);
+      return withSource(withReplica(record, target, { ...proof.target, ...buried(held, proof.target) }), proof);
+    },
+    () => [records.settle(target, key), records.unpark(parkedId(target, key))],
+  );
+}
+
+function sameReplica(a: Replica | undefined, b: Replica | undefined): boolean {
+  if (!a || !b) return a === b;
+  return a.token === b.token && relate(a.version, b.version) === 'same';
+}
+
+/** What the target has seen beyond the past of what it holds now: a conflict's loser. */
+function buried(held: Replica | undefined, now: Replica): { seen?: Vector } {
+  if (!held) return {};
+  const seen = seenBy(held);
+  const known = historyOf(now.version);
+  return Object.entries(seen).some(([site, count]) => count > (known[site] ?? 0)) ? { seen } : {};
+}
+
+/** Takes along what reading the source told of it, if it still is what was read. */
+function withSource(record: KeyRecord, proof: Proof): KeyRecord {
+  if (!proof.source) return record;
+  const { site, replica } = proof.source;
+  const held = record.replicas[site];
+  if (!held || held.token !== replica.token || relate(held.version, replica.version) !== 'same') return record;
+  return withReplica(record, site, { ...replica, ...(held.seen ? { seen: held.seen } : {}) });
+}

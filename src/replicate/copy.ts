@@ -1,0 +1,218 @@
+import type { Decision } from '../decide/decide.ts';
+import { leavesOf } from '../model/digest.ts';
+import { type Entry, entryOn, traitsOf, withEntry, withoutEntry } from '../model/entry.ts';
+import { StoreFailure } from '../model/failure.ts';
+import { keyHash } from '../model/key.ts';
+import type { ObjectMetadata } from '../model/metadata.ts';
+import { md5Of, type Replica } from '../model/record.ts';
+import { relate, type SiteId } from '../model/version.ts';
+import type { Conflict, ObjectHead } from '../ports/object-store.ts';
+import { keepLoser, writeTombstone } from './keepsakes.ts';
+import { learn } from './observe.ts';
+import { changed, readWhole, wholeId } from './reading.ts';
+import type { Semaphore } from './semaphore.ts';
+import { type Shell, type Site, siteOf } from './shell.ts';
+import { uploadInParts } from './upload.ts';
+
+/** Where a copy goes. */
+export interface Target {
+  readonly site: Site;
+  /** Bytes of parts under way to this target. */
+  readonly partBytes: Semaphore;
+}
+
+/** What the target now holds, and what the source turned out to be. */
+export interface Proof {
+  readonly kind: 'proof';
+  readonly target: Replica;
+  readonly source?: { readonly site: SiteId; readonly replica: Replica };
+  readonly outcome: 'copied' | 'noted' | 'removed';
+}
+
+type CopyDecision = Extract<Decision, { kind: 'copy' }>;
+type RemoveDecision = Extract<Decision, { kind: 'remove' }>;
+
+/** Carries a decision out: one conditional request is what takes effect. */
+export async function copy(
+  shell: Shell,
+  key: string,
+  decision: CopyDecision | RemoveDecision,
+  target: Target,
+  signal: AbortSignal,
+): Promise<Proof | Conflict> {
+  if (decision.loser) await keepLoser(shell, target.site, key, decision.loser, decision.newest, signal);
+  return decision.kind === 'remove'
+    ? remove(shell, key, decision, target, signal)
+    : copyBody(shell, key, decision, target, signal);
+}
+
+async function remove(
+  shell: Shell,
+  key: string,
+  decision: RemoveDecision,
+  { site }: Target,
+  signal: AbortSignal,
+): Promise<Proof | Conflict> {
+  await writeTombstone(shell, site, key, decision.newest.version, signal);
+  const removed = await site.store.remove(key, decision.token, signal);
+  if (removed.kind === 'conflict') return removed;
+  return { kind: 'proof', outcome: 'removed', target: { version: decision.newest.version, size: 0 } };
+}
+
+async function copyBody(
+  shell: Shell,
+  key: string,
+  decision: CopyDecision,
+  target: Target,
+  signal: AbortSignal,
+): Promise<Proof | Conflict> {
+  const source = chooseSource(shell, decision.from, target.site.id);
+  const held = { ...decision.newest, ...(await shell.records.read(key)).replicas[source.id] };
+  if (!held.token || relate(held.version, decision.newest.version) !== 'same') throw changed(source, key);
+  const small = held.size <= shell.settings.partSizeBytes;
+  return small
+    ? copySmall(shell, key, held, decision, source, target, signal)
+    : copyLarge(shell, key, held, decision, source, target, signal);
+}
+
+async function copySmall(
+  shell: Shell,
+  key: string,
+  held: Replica,
+  decision: CopyDecision,
+  source: Site,
+  target: Target,
+  signal: AbortSignal,
+): Promise<Proof | Conflict> {
+  const readers = shell.policy.sites.length - 1;
+  const whole = await shell.reads.get(wholeId(source.id, key, held.token!), held.size, readers, () =>
+    readWhole(source.store, key, held.token!, signal),
+  );
+  if (held.digest !== undefined && held.digest !== whole.digest) throw rotten(source, key);
+  await settleUnread(shell, source.id, key, held, whole.head, signal);
+  const metadata = withEntry(
+    withoutEntry(whole.head.metadata),
+    entryFor(key, held, whole.head, source.id, whole.digest),
+  );
+  const written = await target.site.store.write(
+    { key, body: whole.bytes, metadata, condition: decision.condition, sha256: whole.digest },
+    signal,
+  );
+  if (written.kind === 'conflict') return written;
+  return proofOf(held, whole.head, source.id, whole.digest, written);
+}
+
+async function copyLarge(
+  shell: Shell,
+  key: string,
+  held: Replica,
+  decision: CopyDecision,
+  source: Site,
+  target: Target,
+  signal: AbortSignal,
+): Promise<Proof | Conflict> {
+  const head = await source.store.head(key, signal);
+  if (!head || !source.store.sameWrite(held.token!, head.token)) throw changed(source, key);
+  await settleUnread(shell, source.id, key, held, head, signal);
+  const entry = entryFor(key, held, head, source.id, held.digest);
+  const uploaded = await uploadInParts(
+    shell,
+    {
+      key,
+      size: held.size,
+      operation: held.version.operation,
+      condition: decision.condition,
+      metadata: (digest) => withEntry(withoutEntry(head.metadata), digest === undefined ? entry : { ...entry, digest }),
+      ...(held.digest === undefined ? {} : { digest: held.digest }),
+      read: (range) => sharedPart(shell, source, key, held.token!, range, signal),
+    },
+    target,
+    signal,
+  );
+  if (uploaded.kind === 'conflict') return uploaded;
+  return proofOf(held, head, source.id, uploaded.digest, uploaded);
+}
+
+/** One read of a part serves every target that asks for it soon enough. */
+function sharedPart(
+  shell: Shell,
+  source: Site,
+  key: string,
+  token: string,
+  range: { from: number; to: number },
+  signal: AbortSignal,
+): Promise<{ bytes: Uint8Array; leaves: string[] }> {
+  const readers = shell.policy.sites.length - 1;
+  const id = `${source.id}\0${key}\0${token}\0${range.from}-${range.to}`;
+  return shell.reads.get(id, range.to - range.from, readers, async () => {
+    const read = await source.store.read(key, { token, range }, signal);
+    if (!read) throw changed(source, key);
+    const bytes = await read.bytes();
+    if (bytes.length !== range.to - range.from) throw changed(source, key);
+    return { bytes, leaves: leavesOf(bytes) };
+  });
+}
+
+/** The nearest site that holds the version and is well; any that does when none is. */
+function chooseSource(shell: Shell, from: readonly SiteId[], target: SiteId): Site {
+  const holders = shell.policy.sites.filter((site) => site !== target && from.includes(site));
+  const chosen = holders.find((site) => siteOf(shell, site).breaker.closed) ?? holders[0];
+  if (chosen === undefined) throw new StoreFailure('unavailable', 'no site that holds the newest version can be read');
+  return siteOf(shell, chosen);
+}
+
+/** What a listing told was taken for a native write; the object itself may say otherwise. */
+async function settleUnread(
+  shell: Shell,
+  site: SiteId,
+  key: string,
+  held: Replica,
+  head: ObjectHead,
+  signal: AbortSignal,
+): Promise<void> {
+  if (!held.unread || !entryOn(key, head.metadata)) return;
+  const record = await learn(shell, site, key, { kind: 'present', entry: head }, signal);
+  const now = record.replicas[site];
+  if (!now || relate(now.version, held.version) !== 'same') throw changed(siteOf(shell, site), key);
+}
+
+function entryFor(key: string, held: Replica, head: ObjectHead, source: SiteId, digest: string | undefined): Entry {
+  const carried = entryOn(key, head.metadata);
+  const origin =
+    carried && relate(carried.version, held.version) === 'same'
+      ? carried.origin
+      : { site: source, token: head.token };
+  return {
+    version: held.version,
+    size: held.size,
+    keyHash: keyHash(key),
+    ...(digest === undefined ? {} : { digest }),
+    ...(origin ? { origin } : {}),
+  };
+}
+
+function proofOf(
+  held: Replica,
+  head: ObjectHead,
+  source: SiteId,
+  digest: string,
+  written: { token: string; digests: { md5?: string } },
+): Proof {
+  const { unread: _, seen: __, ...known } = held;
+  const content = { digest, traits: traitsOf(head.metadata as ObjectMetadata) };
+  return {
+    kind: 'proof',
+    outcome: 'copied',
+    target: { version: held.version, token: written.token, size: held.size, ...md5Of(written.digests), ...content },
+    source: { site: source, replica: { ...known, ...md5Of(head.digests), ...content } },
+  };
+}
+
+function rotten(source: Site, key: string): StoreFailure {
+  return new StoreFailure(
+    'corrupt',
+    `the body of ${key} at ${source.id} is not the one that was written there (digest differs, token does not); ` +
+      'it was not copied. Compare the sites with "isobar verify --deep --repair"',
+  );
+}
+

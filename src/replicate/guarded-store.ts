@@ -1,0 +1,193 @@
+import { StoreFailure } from '../model/failure.ts';
+import type {
+  Capabilities,
+  ListEntry,
+  ListRequest,
+  ObjectRead,
+  ObjectStore,
+  PartReceipt,
+  ReadOptions,
+  StoreLimits,
+  Token,
+  Upload,
+  UploadEntry,
+  UploadPart,
+  UploadRequest,
+  WriteRequest,
+} from '../ports/object-store.ts';
+import type { World } from '../ports/world.ts';
+import type { AdaptiveLimit } from './adaptive-limit.ts';
+import type { Breaker } from './breaker.ts';
+
+/** What the wrapper tells of every request, for metrics. */
+export interface RequestReport {
+  readonly verb: string;
+  readonly durationMs: number;
+  readonly outcome: 'done' | 'conflict' | StoreFailure['code'];
+}
+
+export interface GuardSettings {
+  /** Tries of one call, the first included. */
+  readonly tries: number;
+  readonly firstPauseMs: number;
+  readonly longestPauseMs: number;
+}
+
+export const defaultGuardSettings: GuardSettings = { tries: 4, firstPauseMs: 100, longestPauseMs: 5_000 };
+
+const smallBytes = 64 * 1024;
+
+export interface GuardedStoreParts {
+  readonly store: ObjectStore;
+  readonly world: World;
+  readonly breaker: Breaker;
+  readonly limit: AdaptiveLimit;
+  readonly settings?: GuardSettings;
+  readonly report?: (report: RequestReport) => void;
+}
+
+/**
+ * A store around a store: bounded concurrency, a circuit breaker, and retries with exponential backoff and full
+ * jitter for failures whose remedy is `retry`. Safe because every write is conditional: a write that took effect
+ * although its answer was lost turns up as a conflict, and whoever asked looks again.
+ */
+export class GuardedStore implements ObjectStore {
+  readonly #parts: GuardedStoreParts;
+  readonly #store: ObjectStore;
+  readonly #settings: GuardSettings;
+
+  constructor(parts: GuardedStoreParts) {
+    this.#parts = parts;
+    this.#store = parts.store;
+    this.#settings = parts.settings ?? defaultGuardSettings;
+  }
+
+  get limits(): StoreLimits {
+    return this.#store.limits;
+  }
+
+  get capabilities(): Capabilities {
+    return this.#store.capabilities;
+  }
+
+  head(key: string, signal: AbortSignal) {
+    return this.#call('head', true, signal, () => this.#store.head(key, signal));
+  }
+
+  read(key: string, options: ReadOptions, signal: AbortSignal): Promise<ObjectRead | undefined> {
+    return this.#call('read', false, signal, () => this.#store.read(key, options, signal));
+  }
+
+  write(request: WriteRequest, signal: AbortSignal) {
+    const small = request.body.length <= smallBytes;
+    return this.#call('write', small, signal, () => this.#store.write(request, signal));
+  }
+
+  startUpload(request: UploadRequest, signal: AbortSignal) {
+    return this.#call('start-upload', true, signal, () => this.#store.startUpload(request, signal));
+  }
+
+  writePart(upload: Upload, part: UploadPart, signal: AbortSignal) {
+    return this.#call('write-part', false, signal, () => this.#store.writePart(upload, part, signal));
+  }
+
+  completeUpload(
+    upload: Upload,
+    receipts: readonly PartReceipt[],
+    commit: Parameters<ObjectStore['completeUpload']>[2],
+    signal: AbortSignal,
+  ) {
+    return this.#call('complete-upload', false, signal, () =>
+      this.#store.completeUpload(upload, receipts, commit, signal),
+    );
+  }
+
+  abortUpload(upload: Pick<Upload, 'id' | 'key'>, signal: AbortSignal) {
+    return this.#call('abort-upload', true, signal, () => this.#store.abortUpload(upload, signal));
+  }
+
+  remove(key: string, token: Token, signal: AbortSignal) {
+    return this.#call('remove', true, signal, () => this.#store.remove(key, token, signal));
+  }
+
+  async *listUploads(signal: AbortSignal): AsyncGenerator<readonly UploadEntry[]> {
+    yield* this.#store.listUploads(signal);
+  }
+
+  /** A page that fails is asked for again, after the last key that was seen. */
+  async *list(request: ListRequest, signal: AbortSignal): AsyncGenerator<readonly ListEntry[]> {
+    let after = request.after;
+    for (let tries = 1; ; tries++) {
+      try {
+        const rest = { ...request, ...(after === undefined ? {} : { after }) };
+        const pages = this.#store.list(rest, signal)[Symbol.asyncIterator]();
+        for (;;) {
+          const page = await this.#once('list', true, signal, () => pages.next());
+          if (page.done) return;
+          tries = 1;
+          after = page.value.at(-1)?.key ?? after;
+          yield page.value;
+        }
+      } catch (failure) {
+        if (!this.#mayRetry(failure, tries) || (failure as StoreFailure).code === 'broken-listing') throw failure;
+        await this.#pause(failure as StoreFailure, tries, signal);
+      }
+    }
+  }
+
+  sameWrite(recorded: Token, seen: Token): boolean {
+    return this.#store.sameWrite(recorded, seen);
+  }
+
+  close(): Promise<void> {
+    return this.#store.close();
+  }
+
+  async #call<T>(verb: string, small: boolean, signal: AbortSignal, call: () => Promise<T>): Promise<T> {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await this.#once(verb, small, signal, call);
+      } catch (failure) {
+        if (!this.#mayRetry(failure, tries)) throw failure;
+        await this.#pause(failure as StoreFailure, tries, signal);
+      }
+    }
+  }
+
+  #mayRetry(failure: unknown, tries: number): boolean {
+    if (!(failure instanceof StoreFailure) || failure.remedy !== 'retry') return false;
+    if (failure.code === 'denied' || failure.code === 'misplaced' || failure.code === 'full') return false;
+    return tries < this.#settings.tries && this.#parts.breaker.closed;
+  }
+
+  async #pause(failure: StoreFailure, tries: number, signal: AbortSignal): Promise<void> {
+    const ceiling = Math.min(this.#settings.firstPauseMs * 2 ** (tries - 1), this.#settings.longestPauseMs);
+    const pauseMs = Math.max(failure.retryAfterMs ?? 0, ceiling * this.#parts.world.random());
+    await this.#parts.world.sleep(Math.min(pauseMs, 30_000), signal);
+  }
+
+  async #once<T>(verb: string, small: boolean, signal: AbortSignal, call: () => Promise<T>): Promise<T> {
+    const { breaker, limit, world } = this.#parts;
+    if (!breaker.passable) return breaker.run(call);
+    await limit.enter(signal);
+    const begunMs = world.monotonicMs();
+    let outcome: RequestReport['outcome'] = 'done';
+    try {
+      const result = await breaker.run(call);
+      if (isConflict(result)) outcome = 'conflict';
+      return result;
+    } catch (failure) {
+      outcome = failure instanceof StoreFailure ? failure.code : 'unavailable';
+      throw failure;
+    } finally {
+      const durationMs = world.monotonicMs() - begunMs;
+      const answered = outcome === 'done' || outcome === 'conflict';
+      limit.leave({ throttled: outcome === 'throttled', smallMs: small && answered ? durationMs : undefined });
+      this.#parts.report?.({ verb, durationMs, outcome });
+    }
+  }
+}
+
+function isConflict(result: unknown): boolean {
+  return typeof result === 'object' && result !== null && 'kind' in result && result.kind === 'conflict';
+}

@@ -1,0 +1,51 @@
+import { StoreFailure } from '../model/failure.ts';
+import { noMetadata } from '../model/metadata.ts';
+import type { SiteId } from '../model/version.ts';
+import type { ObjectStore } from '../ports/object-store.ts';
+import { type Shell, siteOf } from './shell.ts';
+
+/** Proves that a site is the one it was: an unmounted folder lists empty, and a wrong bucket lists wrong. */
+export const markerKey = '.isobar/site';
+
+/**
+ * Makes sure that `site` is the place the ledger knows. Writes the marker at the first contact.
+ * Throws `misplaced` when the place has no marker although it had one, or another one.
+ */
+export async function proveSite(shell: Shell, site: SiteId, signal: AbortSignal): Promise<void> {
+  const { store } = siteOf(shell, site);
+  const known = (await shell.records.siteState(site)).marker;
+  const found = (await readMarker(store, signal)) ?? (known === undefined ? await writeMarker(shell, store, signal) : undefined);
+  if (found === undefined) {
+    throw new StoreFailure(
+      'misplaced',
+      `site ${site} has lost its marker ${markerKey}: it was emptied, or another place is mounted there; ` +
+        `nothing is deleted because of it. Bring the place back, or forget the site with "isobar parked drop"`,
+    );
+  }
+  if (known === undefined) await shell.records.updateSite(site, { marker: found });
+  else if (known !== found) {
+    throw new StoreFailure(
+      'misplaced',
+      `site ${site} is another place than before (its ${markerKey} is not the one in the ledger); correct its configuration`,
+    );
+  }
+}
+
+async function readMarker(store: ObjectStore, signal: AbortSignal): Promise<string | undefined> {
+  const read = await store.read(markerKey, {}, signal);
+  if (!read) return undefined;
+  try {
+    const { id } = JSON.parse(Buffer.from(await read.bytes()).toString('utf8')) as { id?: unknown };
+    return typeof id === 'string' ? id : undefined;
+  } catch {
+    throw new StoreFailure('misplaced', `${markerKey} is not one that Isobar wrote; is this bucket used by something else?`);
+  }
+}
+
+async function writeMarker(shell: Shell, store: ObjectStore, signal: AbortSignal): Promise<string | undefined> {
+  const id = shell.world.uniqueId();
+  const body = Buffer.from(`${JSON.stringify({ id, madeMs: shell.world.nowMs() })}\n`);
+  const metadata = { ...noMetadata, contentType: 'application/json' };
+  const written = await store.write({ key: markerKey, body, metadata, condition: { kind: 'absent' } }, signal);
+  return written.kind === 'written' ? id : readMarker(store, signal);
+}

@@ -1,0 +1,128 @@
+import { type Attribution, attribute, type Sighting } from '../decide/attribute.ts';
+import { BodyDigest } from '../model/digest.ts';
+import { type Entry, entryOn, traitsOf } from '../model/entry.ts';
+import { type KeyRecord, md5Of, withReplica } from '../model/record.ts';
+import type { SiteId } from '../model/version.ts';
+import type { ObjectStore, Token } from '../ports/object-store.ts';
+import { proveSite } from './marker.ts';
+import { type Shell, siteOf } from './shell.ts';
+
+/** What `site` holds of `key` right now, asked of the site itself. Absence is believed only of a proven site. */
+export async function look(shell: Shell, site: SiteId, key: string, signal: AbortSignal): Promise<Sighting> {
+  const entry = await siteOf(shell, site).store.head(key, signal);
+  if (entry) return { kind: 'present', entry };
+  await proveSite(shell, site, signal);
+  return { kind: 'absent' };
+}
+
+/**
+ * Takes what was seen into the ledger: durable when it resolves, the same whichever worker does it and how often.
+ * Looks closer where the sighting tells too little.
+ */
+export async function learn(
+  shell: Shell,
+  site: SiteId,
+  key: string,
+  sighting: Sighting,
+  signal: AbortSignal,
+): Promise<KeyRecord> {
+  const { store } = siteOf(shell, site);
+  let seen = sighting;
+  for (;;) {
+    let verdict: Attribution = { kind: 'known' };
+    const origins = await originsOf(shell, site, key, signal);
+    const record = await shell.records.update(key, (before) => {
+      verdict = attribute({
+        site,
+        record: before,
+        sighting: seen,
+        nowMs: shell.world.nowMs(),
+        sameWrite: (recorded, now) => store.sameWrite(recorded, now),
+        origins,
+      });
+      return verdict.kind === 'ours' || verdict.kind === 'native'
+        ? withReplica(before, site, { ...keptSeen(before, site), ...verdict.replica })
+        : undefined;
+    });
+    const reached = verdict as Attribution;
+    if (reached.kind === 'needs-head') seen = await look(shell, site, key, signal);
+    else if (reached.kind === 'needs-digest') seen = await withDigest(shell, site, key, seen, signal);
+    else return record;
+  }
+}
+
+/** Looks and learns: what the record says of `site` is now what the site holds. */
+export async function lookAgain(shell: Shell, site: SiteId, key: string, signal: AbortSignal): Promise<KeyRecord> {
+  return learn(shell, site, key, await look(shell, site, key, signal), signal);
+}
+
+/** Reads the body at `site`, so that its content can be compared; the record then has its digest and traits. */
+export async function examine(shell: Shell, site: SiteId, key: string, signal: AbortSignal): Promise<KeyRecord> {
+  const { store } = siteOf(shell, site);
+  const head = await store.head(key, signal);
+  if (!head) return lookAgain(shell, site, key, signal);
+  const sighting: Sighting = { kind: 'present', entry: head };
+  const record = await learn(shell, site, key, sighting, signal);
+  const held = record.replicas[site];
+  if (!held?.token || !store.sameWrite(held.token, head.token)) return record;
+  const digest = held.digest ?? (await digestOf(store, key, head.token, signal));
+  return shell.records.update(key, (before) => {
+    const replica = before.replicas[site];
+    if (!replica?.token || !store.sameWrite(replica.token, head.token)) return undefined;
+    const { unread: _, ...known } = replica;
+    return withReplica(before, site, {
+      ...known,
+      ...(digest === undefined ? {} : { digest }),
+      ...md5Of(head.digests),
+      traits: traitsOf(head.metadata),
+    });
+  });
+}
+
+/** Undefined when the object is no longer the one that `token` names. */
+export async function digestOf(
+  store: ObjectStore,
+  key: string,
+  token: Token,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const read = await store.read(key, { token }, signal);
+  if (!read) return undefined;
+  const digest = new BodyDigest();
+  for await (const piece of read.body) digest.update(piece);
+  return digest.finish();
+}
+
+async function withDigest(
+  shell: Shell,
+  site: SiteId,
+  key: string,
+  seen: Sighting,
+  signal: AbortSignal,
+): Promise<Sighting> {
+  if (seen.kind === 'absent') return seen;
+  const digest = await digestOf(siteOf(shell, site).store, key, seen.entry.token, signal);
+  return digest === undefined ? look(shell, site, key, signal) : { ...seen, digest };
+}
+
+function keptSeen(record: KeyRecord, site: SiteId): { seen?: KeyRecord['replicas'][string]['seen'] & {} } {
+  const seen = record.replicas[site]?.seen;
+  return seen ? { seen } : {};
+}
+
+/** Only for a key that the ledger does not know at all: what copies at the other sites say they were made from. */
+async function originsOf(shell: Shell, site: SiteId, key: string, signal: AbortSignal): Promise<Entry[]> {
+  if (await shell.records.get(key)) return [];
+  if (await everySiteScanned(shell)) return [];
+  const others = [...shell.sites.values()].filter((other) => other.id !== site && other.breaker.closed);
+  const heads = await Promise.all(others.map((other) => other.store.head(key, signal).catch(() => undefined)));
+  return heads.flatMap((head) => {
+    const entry = head && entryOn(key, head.metadata);
+    return entry ? [entry] : [];
+  });
+}
+
+async function everySiteScanned(shell: Shell): Promise<boolean> {
+  const states = await Promise.all(shell.policy.sites.map((site) => shell.records.siteState(site)));
+  return states.every((state) => state.scannedMs !== undefined);
+}

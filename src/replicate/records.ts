@@ -1,0 +1,329 @@
+import type { StoreFailureCode } from '../model/failure.ts';
+import { keyHash } from '../model/key.ts';
+import { emptyRecord, type KeyRecord, type Replica } from '../model/record.ts';
+import type { SiteId, Version } from '../model/version.ts';
+import { idsWith, type Json, type Ledger, type LedgerWrite, type Revision } from '../ports/ledger.ts';
+import type { Upload } from '../ports/object-store.ts';
+import { KeyedQueue } from './keyed-queue.ts';
+
+/** A key that a site still owes. */
+export interface Debt {
+  readonly key: string;
+  readonly site: SiteId;
+  /** When the oldest write that the site misses was made; for lag. Milliseconds since 1970. */
+  readonly sinceMs: number;
+  readonly bytes: number;
+  readonly attempts: number;
+  /** Not to be tried again before. Milliseconds since 1970. */
+  readonly dueMs: number;
+  readonly lastError?: string;
+}
+
+/** A change that waits for a person. */
+export interface Parked {
+  readonly id: string;
+  readonly site: SiteId;
+  /** Absent where a whole site is held back. */
+  readonly key?: string;
+  /** The write that could not be carried; a newer one is tried again by itself. */
+  readonly operation?: string;
+  readonly reason: StoreFailureCode | 'max-deletes' | 'site-emptied' | 'cannot-promise';
+  readonly detail: string;
+  readonly sinceMs: number;
+  /** How many keys it stands for. */
+  readonly keys: number;
+  readonly bytes: number;
+  /** A person said go: the next pass may do it. */
+  readonly released?: true;
+}
+
+export function parkedId(site: SiteId, key: string): string {
+  return `${site}/${key}`;
+}
+
+/** Stands for all deletions of a site that a guard holds back; no key begins like this. */
+export function guardId(site: SiteId): string {
+  return `${site}//guard`;
+}
+
+/** A body that lost a conflict, kept at `site` under `keptAs` until somebody releases it. */
+export interface Loser {
+  readonly key: string;
+  readonly site: SiteId;
+  readonly keptAs: string;
+  readonly size: number;
+  readonly stamp: string;
+  readonly lostTo: string;
+  readonly sinceMs: number;
+}
+
+/** What is remembered of a site beside its keys. */
+export interface SiteState {
+  /** Found in `.isobar/site` there; another one means that this is another place. */
+  readonly marker?: string;
+  readonly capabilities?: Json;
+  /** Hash of the configuration the capabilities were probed under. */
+  readonly probedAs?: string;
+  /** When the last complete scan of this site began. */
+  readonly scannedMs?: number;
+  /** How many live keys the last complete scan knew there. */
+  readonly knownKeys?: number;
+  /** Keys that cut the dataset into shards of about equal size. */
+  readonly boundaries?: readonly string[];
+  /** A notice could not be followed up: only a complete scan can tell what happened. */
+  readonly scanWanted?: boolean;
+  readonly lastError?: string;
+  readonly lastErrorMs?: number;
+}
+
+/** An upload in parts, as far as it got. */
+export interface UploadRow {
+  /** The write that it carries; another one starts anew. */
+  readonly operation: string;
+  /** When it was intended; a crash right after the start leaves this alone, and the clean-up looks for the rest. */
+  readonly intendedMs: number;
+  readonly upload?: Upload;
+}
+
+export interface PartRow {
+  readonly receipt: string;
+  /** Digests of the part's leaves. */
+  readonly leaves: readonly string[];
+}
+
+interface Read {
+  readonly record: KeyRecord;
+  readonly revision: Revision | undefined;
+}
+
+/** The ledger of one dataset, in the engine's own words. */
+export class Records {
+  readonly #ledger: Ledger;
+  readonly dataset: string;
+  readonly #queue = new KeyedQueue();
+
+  constructor(ledger: Ledger, dataset: string) {
+    this.#ledger = ledger;
+    this.dataset = dataset;
+  }
+
+  async get(key: string): Promise<KeyRecord | undefined> {
+    const row = await this.#ledger.get('keys', this.#id(key));
+    return row && decodeRecord(key, row.value);
+  }
+
+  async read(key: string): Promise<KeyRecord> {
+    return (await this.get(key)) ?? emptyRecord(key);
+  }
+
+  /**
+   * Changes one record by compare-and-set; `change` may run several times and returns undefined to leave it.
+   * `alongside` rows are committed with it. Resolves with the record as it now stands, durable.
+   */
+  async update(
+    key: string,
+    change: (record: KeyRecord) => KeyRecord | undefined,
+    alongside: (record: KeyRecord) => readonly LedgerWrite[] = () => [],
+  ): Promise<KeyRecord> {
+    return this.#queue.run(key, async () => {
+      for (;;) {
+        const before = await this.#read(key);
+        const after = change(before.record);
+        const record = after ?? before.record;
+        const others = alongside(record);
+        if (!after && others.length === 0) return record;
+        const result = await this.#ledger.commit([...(after ? [this.#writeOf(after, before)] : []), ...others]);
+        if (result.kind === 'committed') return record;
+      }
+    });
+  }
+
+  /** All records in the order of their keys, `after` (exclusive) to `until` (inclusive). */
+  async *scan(range: { after?: string; until?: string } = {}): AsyncGenerator<readonly KeyRecord[]> {
+    const all = idsWith(this.#id(''));
+    const from = range.after === undefined ? all.from : `${this.#id(range.after)}\0`;
+    const to = range.until === undefined ? all.to : `${this.#id(range.until)}\0`;
+    const skip = this.#id('').length;
+    for await (const rows of this.#ledger.scan('keys', { from, to })) {
+      yield rows.map((row) => decodeRecord(row.id.slice(skip), row.value));
+    }
+  }
+
+  owe(debt: Debt): LedgerWrite {
+    const { key, site, ...value } = debt;
+    return { table: 'debts', id: this.#id(site, key), value: plain(value) };
+  }
+
+  settle(site: SiteId, key: string): LedgerWrite {
+    return { table: 'debts', id: this.#id(site, key), value: undefined };
+  }
+
+  async debtOf(site: SiteId, key: string): Promise<Debt | undefined> {
+    const row = await this.#ledger.get('debts', this.#id(site, key));
+    return row && { ...(row.value as unknown as Omit<Debt, 'key' | 'site'>), key, site };
+  }
+
+  async *debts(site: SiteId): AsyncGenerator<readonly Debt[]> {
+    const prefix = `${this.#id(site)}\0`;
+    for await (const rows of this.#ledger.scan('debts', idsWith(prefix))) {
+      yield rows.map((row) => ({
+        ...(row.value as unknown as Omit<Debt, 'key' | 'site'>),
+        site,
+        key: row.id.slice(prefix.length),
+      }));
+    }
+  }
+
+  park(parked: Parked): LedgerWrite {
+    const { id, ...value } = parked;
+    return { table: 'parked', id: this.#id(id), value: plain(value) };
+  }
+
+  unpark(id: string): LedgerWrite {
+    return { table: 'parked', id: this.#id(id), value: undefined };
+  }
+
+  async parkedBy(id: string): Promise<Parked | undefined> {
+    const row = await this.#ledger.get('parked', this.#id(id));
+    return row && { ...(row.value as unknown as Omit<Parked, 'id'>), id };
+  }
+
+  parked(): AsyncGenerator<readonly Parked[]> {
+    return this.#list<Parked>('parked');
+  }
+
+  keep(loser: Loser): LedgerWrite {
+    return { table: 'losers', id: this.#id(loser.key, loser.keptAs, loser.site), value: plain(loser) };
+  }
+
+  losers(): AsyncGenerator<readonly Loser[]> {
+    return this.#list<Loser>('losers');
+  }
+
+  suspect(pass: string, site: SiteId, key: string, token: string): LedgerWrite {
+    return { table: 'suspects', id: this.#id(pass, site, key), value: token };
+  }
+
+  clearSuspect(pass: string, site: SiteId, key: string): LedgerWrite {
+    return { table: 'suspects', id: this.#id(pass, site, key), value: undefined };
+  }
+
+  async *suspects(pass: string, site: SiteId): AsyncGenerator<readonly { key: string; token: string }[]> {
+    const prefix = this.#id(pass, site, '');
+    for await (const rows of this.#ledger.scan('suspects', idsWith(prefix))) {
+      yield rows.map((row) => ({ key: row.id.slice(prefix.length), token: row.value as string }));
+    }
+  }
+
+  async forgetAllSuspects(): Promise<void> {
+    for await (const rows of this.#ledger.scan('suspects', idsWith(this.#id('')))) {
+      await this.commit(rows.map((row) => ({ table: 'suspects', id: row.id, value: undefined })));
+    }
+  }
+
+  async uploadOf(site: SiteId, key: string): Promise<UploadRow | undefined> {
+    return (await this.#ledger.get('uploads', this.#id('upload', site, key)))?.value as unknown as UploadRow | undefined;
+  }
+
+  rememberUpload(site: SiteId, key: string, row: UploadRow | undefined): LedgerWrite {
+    return { table: 'uploads', id: this.#id('upload', site, key), value: row && plain(row) };
+  }
+
+  async *uploads(site: SiteId): AsyncGenerator<readonly { key: string; row: UploadRow }[]> {
+    const prefix = this.#id('upload', site, '');
+    for await (const rows of this.#ledger.scan('uploads', idsWith(prefix))) {
+      yield rows.map((row) => ({ key: row.id.slice(prefix.length), row: row.value as unknown as UploadRow }));
+    }
+  }
+
+  rememberPart(site: SiteId, uploadId: string, index: number, part: PartRow | undefined): LedgerWrite {
+    const id = this.#id('part', site, keyHash(uploadId), String(index).padStart(6, '0'));
+    return { table: 'uploads', id, value: part && plain(part) };
+  }
+
+  async partsOf(site: SiteId, uploadId: string): Promise<Map<number, PartRow>> {
+    const prefix = this.#id('part', site, keyHash(uploadId), '');
+    const parts = new Map<number, PartRow>();
+    for await (const rows of this.#ledger.scan('uploads', idsWith(prefix))) {
+      for (const row of rows) parts.set(Number(row.id.slice(prefix.length)), row.value as unknown as PartRow);
+    }
+    return parts;
+  }
+
+  async siteState(site: SiteId): Promise<SiteState> {
+    return ((await this.#ledger.get('sites', this.#id(site)))?.value ?? {}) as SiteState;
+  }
+
+  async updateSite(site: SiteId, change: Partial<SiteState>): Promise<void> {
+    await this.#queue.run(`\0site\0${site}`, async () => {
+      const state = await this.siteState(site);
+      await this.commit([{ table: 'sites', id: this.#id(site), value: plain({ ...state, ...change }) }]);
+    });
+  }
+
+  async countKeys(): Promise<number> {
+    return this.#ledger.count('keys', idsWith(this.#id('')));
+  }
+
+  async commit(writes: readonly LedgerWrite[]): Promise<void> {
+    if (writes.length > 0) await this.#ledger.commit(writes);
+  }
+
+  async *#list<T extends object>(table: 'parked' | 'losers'): AsyncGenerator<readonly T[]> {
+    const prefix = this.#id('');
+    for await (const rows of this.#ledger.scan(table, idsWith(prefix))) {
+      yield rows.map((row) => ({ id: row.id.slice(prefix.length), ...(row.value as object) }) as unknown as T);
+    }
+  }
+
+  async #read(key: string): Promise<Read> {
+    const row = await this.#ledger.get('keys', this.#id(key));
+    return { record: row ? decodeRecord(key, row.value) : emptyRecord(key), revision: row?.revision };
+  }
+
+  #writeOf(record: KeyRecord, before: Read): LedgerWrite {
+    return {
+      table: 'keys',
+      id: this.#id(record.key),
+      value: encodeRecord(record),
+      expect: before.revision ?? 'absent',
+    };
+  }
+
+  #id(...parts: readonly string[]): string {
+    return [this.dataset, ...parts].join('\0');
+  }
+}
+
+/** Versions that several sites share are written once. */
+export function encodeRecord(record: KeyRecord): Json {
+  const versions: Version[] = [];
+  const replicas: Record<SiteId, Json> = {};
+  for (const [site, replica] of Object.entries(record.replicas)) {
+    const { version, ...rest } = replica;
+    let index = versions.findIndex((one) => JSON.stringify(one) === JSON.stringify(version));
+    if (index < 0) index = versions.push(version) - 1;
+    replicas[site] = { ...plain(rest), v: index };
+  }
+  return { versions: versions.map(plain), replicas };
+}
+
+export function decodeRecord(key: string, value: Json): KeyRecord {
+  const stored = value as unknown as {
+    versions: Version[];
+    replicas: Record<SiteId, Omit<Replica, 'version'> & { v: number }>;
+  };
+  const replicas: Record<SiteId, Replica> = {};
+  for (const [site, { v, ...rest }] of Object.entries(stored.replicas)) {
+    replicas[site] = { ...rest, version: stored.versions[v]! };
+  }
+  return { key, replicas };
+}
+
+type Plain = { readonly [name: string]: Json };
+
+/** As JSON keeps it: without fields that are undefined. */
+function plain(value: object): Plain {
+  return Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined)) as Plain;
+}
+

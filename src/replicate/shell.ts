@@ -1,0 +1,62 @@
+import type { Policy } from '../model/policy.ts';
+import type { SiteId } from '../model/version.ts';
+import type { Bus } from '../ports/bus.ts';
+import type { ObjectStore } from '../ports/object-store.ts';
+import type { World } from '../ports/world.ts';
+import type { Breaker } from './breaker.ts';
+import type { Records } from './records.ts';
+import type { SharedReads } from './shared-reads.ts';
+
+/** One place that holds replicas, as the engine sees it. */
+export interface Site {
+  readonly id: SiteId;
+  /** Guarded: retries, breaker, bounded concurrency. */
+  readonly store: ObjectStore;
+  readonly breaker: Breaker;
+}
+
+/** What is told to whoever watches: logs, metrics, progress. Never changes what happens. */
+export interface Events {
+  readonly copied?: (event: { site: SiteId; key: string; bytes: number; outcome: 'copied' | 'noted' | 'removed' }) => void;
+  readonly failed?: (event: { site: SiteId; key?: string; error: Error }) => void;
+  readonly lost?: (event: { site: SiteId; key: string; keptAs: string }) => void;
+}
+
+export interface Settings {
+  /** Bodies up to this size travel in one piece; larger ones in parts of at least this size. A multiple of a leaf. */
+  readonly partSizeBytes: number;
+  /** Parts under way to one target, over all its objects. */
+  readonly partBytesInFlight: number;
+  /** Keys under way to one target. */
+  readonly keysInFlight: number;
+  /** After this long a change is handed to the target's debts, so that nobody waits for a slow site. */
+  readonly patienceMs: number;
+  /** Observing and deciding again, before the key is left to a later try. */
+  readonly rounds: number;
+}
+
+export const defaultSettings: Settings = {
+  partSizeBytes: 8 * 1024 * 1024,
+  partBytesInFlight: 40 * 1024 * 1024,
+  keysInFlight: 64,
+  patienceMs: 1_000,
+  rounds: 6,
+};
+
+/** Everything that the path needs for one dataset. */
+export interface Shell {
+  readonly policy: Policy;
+  readonly sites: ReadonlyMap<SiteId, Site>;
+  readonly records: Records;
+  readonly bus: Bus;
+  readonly reads: SharedReads;
+  readonly world: World;
+  readonly events: Events;
+  readonly settings: Settings;
+}
+
+export function siteOf(shell: Shell, id: SiteId): Site {
+  const site = shell.sites.get(id);
+  if (!site) throw new Error(`no site ${id} in dataset ${shell.policy.dataset}`);
+  return site;
+}
