@@ -75,6 +75,10 @@ export class Lane {
     return { keys: this.#tasks.size, bytes, oldestMs };
   }
 
+  holds(key: string): boolean {
+    return this.#tasks.has(key);
+  }
+
   /** Resolves when the key is at the target, or durably among its debts or the parked. */
   offer(key: string, sinceMs: number, bytes: number): Promise<Settled> {
     return new Promise((resolve, reject) => {

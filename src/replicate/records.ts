@@ -72,6 +72,7 @@ export interface SiteState {
   readonly boundaries?: readonly string[];
   /** A notice could not be followed up: only a complete scan can tell what happened. */
   readonly scanWanted?: boolean;
+  readonly rate?: { readonly keysPerSecond: number; readonly bytesPerSecond: number; readonly atMs: number };
   readonly lastError?: string;
   readonly lastErrorMs?: number;
 }
@@ -139,8 +140,10 @@ export class Records {
   }
 
   /** All records in the order of their keys, `after` (exclusive) to `until` (inclusive). */
-  async *scan(range: { after?: string; until?: string } = {}): AsyncGenerator<readonly KeyRecord[]> {
-    const all = idsWith(this.#id(''));
+  async *scan(
+    range: { after?: string; until?: string; prefix?: string } = {},
+  ): AsyncGenerator<readonly KeyRecord[]> {
+    const all = idsWith(this.#id(range.prefix ?? ''));
     const from = range.after === undefined ? all.from : `${this.#id(range.after)}\0`;
     const to = range.until === undefined ? all.to : `${this.#id(range.until)}\0`;
     const skip = this.#id('').length;

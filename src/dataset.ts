@@ -1,0 +1,370 @@
+import type { ObjectMetadata } from './model/metadata.ts';
+import type { Policy } from './model/policy.ts';
+import { keyProblem } from './model/key.ts';
+import type { KeyRecord } from './model/record.ts';
+import { newestOf } from './decide/resolve.ts';
+import type { SiteId } from './model/version.ts';
+import type { Bus } from './ports/bus.ts';
+import type { ChangeSource } from './ports/change-source.ts';
+import type { Ledger } from './ports/ledger.ts';
+import type { ObjectStore } from './ports/object-store.ts';
+import type { World } from './ports/world.ts';
+import { type PassOptions, type PassResult, pass } from './reconcile/pass.ts';
+import { type Plan, type PlannedStep, plan } from './reconcile/plan.ts';
+import { repairRotten } from './reconcile/repair.ts';
+import { type Difference, type Verified, type VerifyOptions, verify } from './reconcile/verify.ts';
+import { AdaptiveLimit, defaultAdaptiveSettings } from './replicate/adaptive-limit.ts';
+import { Breaker } from './replicate/breaker.ts';
+import { GuardedStore, type RequestReport } from './replicate/guarded-store.ts';
+import { type SiteStatus, statusOf } from './replicate/lag.ts';
+import { lookAgain } from './replicate/observe.ts';
+import { type Fetched, get } from './replicate/read.ts';
+import { type Debt, type Loser, type Parked, parkedId, Records, type SiteState } from './replicate/records.ts';
+import { Replicator } from './replicate/replicator.ts';
+import { SharedReads } from './replicate/shared-reads.ts';
+import { defaultSettings, type Events, type Settings, type Shell, type Site } from './replicate/shell.ts';
+import { abandonUpload } from './replicate/upload.ts';
+import { type Body, put, recordOrLook, remove, type WriteResult } from './replicate/write.ts';
+import { join } from './sources/scan/join.ts';
+
+/** What a dataset is made of: drivers and settings, put together by whoever opens it. */
+export interface DatasetParts {
+  readonly policy: Policy;
+  readonly stores: ReadonlyMap<SiteId, ObjectStore>;
+  /** Requests under way at once, per site; default 96. */
+  readonly concurrency?: ReadonlyMap<SiteId, number>;
+  readonly ledger: Ledger;
+  readonly bus: Bus;
+  readonly world: World;
+  readonly sources?: readonly ChangeSource[];
+  readonly events?: Events & { readonly request?: (site: SiteId, report: RequestReport) => void };
+  readonly settings?: Partial<Settings>;
+}
+
+/** Bad input to a call: nothing was done. */
+export class UsageFailure extends Error {
+  override readonly name = 'UsageFailure';
+}
+
+export interface SyncResult extends PassResult {
+  /** Keys that a site still lacks. */
+  readonly owed: Readonly<Record<SiteId, number>>;
+  readonly parked: number;
+  readonly guarded: number;
+  readonly away: Readonly<Record<SiteId, string>>;
+}
+
+export interface Listed {
+  readonly key: string;
+  readonly size: number;
+  readonly lastModifiedMs: number;
+  readonly sites: readonly SiteId[];
+}
+
+export interface Explained {
+  readonly record: KeyRecord;
+  readonly newestAt: readonly SiteId[];
+  readonly errors: Readonly<Record<SiteId, string>>;
+  readonly debts: readonly Debt[];
+  readonly parked: readonly Parked[];
+  readonly losers: readonly Loser[];
+}
+
+const sharedReadBytes = 48 * 1024 * 1024;
+
+/** A set of keys, replicated over sites under one policy. */
+export class Dataset {
+  readonly #shell: Shell;
+  readonly #parts: DatasetParts;
+  #replicator: Replicator | undefined;
+
+  constructor(parts: DatasetParts) {
+    this.#parts = parts;
+    this.#shell = {
+      policy: parts.policy,
+      sites: new Map(parts.policy.sites.map((id) => [id, guardedSite(parts, id)])),
+      records: new Records(parts.ledger, parts.policy.dataset),
+      bus: parts.bus,
+      reads: new SharedReads(sharedReadBytes),
+      world: parts.world,
+      events: parts.events ?? {},
+      settings: { ...defaultSettings, ...parts.settings },
+    };
+  }
+
+  get policy(): Policy {
+    return this.#shell.policy;
+  }
+
+  /** For tools of the house (doctor, chaos, bench): the guarded store of one site. */
+  store(site: SiteId): ObjectStore {
+    return this.#siteNamed(site).store;
+  }
+
+  /**
+   * Resolves when the body is durable at as many sites as the write mode names. Throws `WriteFailure` when it is
+   * not, and then says what happened where; such a write may still take effect.
+   */
+  async put(key: string, body: Body, metadata: ObjectMetadata, signal: AbortSignal): Promise<WriteResult> {
+    checkKey(key);
+    return put(this.#shell, this.#working(), key, body, metadata, signal);
+  }
+
+  /** The newest version from the nearest healthy site that holds it; undefined when the key is absent. */
+  async get(key: string, options: { readonly site?: SiteId }, signal: AbortSignal): Promise<Fetched | undefined> {
+    checkKey(key);
+    if (options.site !== undefined) this.#siteNamed(options.site);
+    return get(this.#shell, key, options, signal);
+  }
+
+  /** Undefined when no site holds the key. */
+  async remove(key: string, signal: AbortSignal): Promise<WriteResult | undefined> {
+    checkKey(key);
+    return remove(this.#shell, this.#working(), key, signal);
+  }
+
+  /** Keys in order: of one site as it lists them, or of all readable sites and the ledger together. */
+  async *list(
+    options: { readonly prefix?: string; readonly site?: SiteId },
+    signal: AbortSignal,
+  ): AsyncGenerator<readonly Listed[]> {
+    const sites = options.site === undefined ? this.policy.sites : [this.#siteNamed(options.site).id];
+    const prefix = options.prefix ?? '';
+    const failures: unknown[] = [];
+    const rows = join({
+      listings: new Map(sites.map((site) => [site, this.store(site).list({ prefix }, signal)])),
+      records: options.site === undefined ? this.#shell.records.scan({ prefix }) : none(),
+      failed: (_, error) => failures.push(error),
+    });
+    for await (const batch of rows) {
+      if (failures.length === sites.length) throw failures[0];
+      yield batch.flatMap((row) => {
+        const newest = row.record && newestOf(row.record)?.replica;
+        const entries = Object.entries(row.entries);
+        if (newest?.version.deleted || (entries.length === 0 && !newest)) return [];
+        const [, entry] = entries[0] ?? [];
+        const lastModifiedMs = Math.max(0, ...entries.map(([, one]) => one.lastModifiedMs));
+        return [{ key: row.key, size: newest?.size ?? entry!.size, lastModifiedMs, sites: entries.map(([site]) => site) }];
+      });
+    }
+    if (failures.length === sites.length) throw failures[0];
+  }
+
+  /** One pass until every site that can be reached agrees. */
+  async sync(options: PassOptions, signal: AbortSignal): Promise<SyncResult> {
+    const replicator = this.#working();
+    const draining = new AbortController();
+    const drained = replicator.consume(AbortSignal.any([signal, draining.signal]));
+    try {
+      const result = await pass(this.#shell, replicator, options, signal);
+      for (const [site, lane] of replicator.lanes) if (!result.sites[site]?.away) await lane.settleDebts(true);
+      await this.#busQuiet(signal);
+      await this.#cleanUploads(result, signal);
+      return await this.#summary(result);
+    } finally {
+      draining.abort();
+      await drained.catch(() => {});
+    }
+  }
+
+  /** What `sync` would do; writes nothing. */
+  plan(step: (step: PlannedStep) => void | Promise<void>, options: PassOptions, signal: AbortSignal): Promise<Plan> {
+    return plan(this.#shell, step, options, signal);
+  }
+
+  /** Compares all sites. Writes nothing. */
+  verify(
+    options: VerifyOptions,
+    found: (difference: Difference) => void | Promise<void>,
+    signal: AbortSignal,
+  ): Promise<Verified> {
+    return verify(this.#shell, options, found, signal);
+  }
+
+  /** Rewrites a body that `verify` found rotten. */
+  repair(difference: Difference, signal: AbortSignal): Promise<boolean> {
+    return repairRotten(this.#shell, this.#working(), difference, signal);
+  }
+
+  /** Replicates continuously until `signal` aborts: the bus, pushed notices, and a scan every `scanEveryMs`. */
+  async watch(options: { readonly scanEveryMs: number }, signal: AbortSignal): Promise<void> {
+    const replicator = this.#working();
+    const accept = (changes: Parameters<Bus['publish']>[0]) => this.#shell.bus.publish(changes);
+    await Promise.all([
+      replicator.consume(signal),
+      this.#scanForever(replicator, options.scanEveryMs, signal),
+      ...(this.#parts.sources ?? []).map((source) => source.watch(accept, signal)),
+    ]);
+  }
+
+  status(): Promise<SiteStatus[]> {
+    return statusOf(this.#shell, this.#replicator);
+  }
+
+  siteState(site: SiteId): Promise<SiteState> {
+    return this.#shell.records.siteState(site);
+  }
+
+  updateSite(site: SiteId, change: Partial<SiteState>): Promise<void> {
+    return this.#shell.records.updateSite(site, change);
+  }
+
+  /** Every site's version of the key as it is now, and what stands against it. */
+  async explain(key: string, signal: AbortSignal): Promise<Explained> {
+    checkKey(key);
+    const { records, policy } = this.#shell;
+    const errors: Record<SiteId, string> = {};
+    await recordOrLook(this.#shell, key, signal);
+    for (const site of policy.sites) {
+      await lookAgain(this.#shell, site, key, signal).catch((error: Error) => {
+        signal.throwIfAborted();
+        errors[site] = error.message;
+      });
+    }
+    const record = await records.read(key);
+    const debts = await Promise.all(policy.sites.map((site) => records.debtOf(site, key)));
+    const parked = await Promise.all(policy.sites.map((site) => records.parkedBy(parkedId(site, key))));
+    return {
+      record,
+      newestAt: newestOf(record)?.sites ?? [],
+      errors,
+      debts: debts.filter((debt) => debt !== undefined),
+      parked: parked.filter((one) => one !== undefined),
+      losers: (await collect(records.losers())).filter((loser) => loser.key === key),
+    };
+  }
+
+  parked(): AsyncGenerator<readonly Parked[]> {
+    return this.#shell.records.parked();
+  }
+
+  losers(): AsyncGenerator<readonly Loser[]> {
+    return this.#shell.records.losers();
+  }
+
+  /** The next pass may do it. False when nothing is parked under that id. */
+  async release(id: string): Promise<boolean> {
+    const { records } = this.#shell;
+    const parked = await records.parkedBy(id);
+    if (!parked) return false;
+    await records.commit([records.park({ ...parked, released: true })]);
+    return true;
+  }
+
+  /** Forgets a parked change: the target stays as it is until the key is written again. */
+  async dropParked(id: string): Promise<boolean> {
+    const { records } = this.#shell;
+    if (!(await records.parkedBy(id))) return false;
+    await records.commit([records.unpark(id)]);
+    return true;
+  }
+
+  /** What is under way is finished or stays owed. Does not close the stores, the ledger or the bus. */
+  async close(): Promise<void> {
+    await this.#replicator?.stop();
+  }
+
+  #working(): Replicator {
+    if (!this.#replicator) {
+      this.#replicator = new Replicator(this.#shell);
+      this.#replicator.start();
+    }
+    return this.#replicator;
+  }
+
+  async #scanForever(replicator: Replicator, everyMs: number, signal: AbortSignal): Promise<void> {
+    const { world, records, policy } = this.#shell;
+    while (!signal.aborted) {
+      try {
+        const result = await pass(this.#shell, replicator, {}, signal);
+        await this.#cleanUploads(result, signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        this.#shell.events.failed?.({ site: policy.sites[0]!, error: error as Error });
+      }
+      const nextMs = world.monotonicMs() + everyMs;
+      while (!signal.aborted && world.monotonicMs() < nextMs) {
+        await world.sleep(Math.min(1_000, everyMs), signal).catch(() => {});
+        const states = await Promise.all(policy.sites.map((site) => records.siteState(site)));
+        const wanted = policy.sites.some((site, i) => states[i]!.scanWanted && this.#siteNamed(site).breaker.closed);
+        if (wanted) break;
+      }
+    }
+  }
+
+  async #busQuiet(signal: AbortSignal): Promise<void> {
+    const { bus, policy, world } = this.#shell;
+    while ((await bus.backlog(policy.dataset)).changes > 0) await world.sleep(20, signal);
+  }
+
+  /** Uploads that carry a write which is no longer the newest, or which nobody goes on with. */
+  async #cleanUploads(result: PassResult, signal: AbortSignal): Promise<void> {
+    for (const site of this.policy.sites) {
+      if (result.sites[site]?.away) continue;
+      for await (const page of this.#shell.records.uploads(site)) {
+        for (const { key, row } of page) {
+          const newest = newestOf(await this.#shell.records.read(key))?.replica.version.operation;
+          const busy = this.#replicator?.lanes.get(site)?.holds(key) ?? false;
+          const old = this.#shell.world.nowMs() - row.intendedMs > 24 * 3_600_000;
+          if (busy || (newest === row.operation && !old)) continue;
+          await abandonUpload(this.#shell, this.#siteNamed(site), key, signal).catch((error: Error) => {
+            signal.throwIfAborted();
+            this.#shell.events.failed?.({ site, key, error });
+          });
+        }
+      }
+    }
+  }
+
+  async #summary(result: PassResult): Promise<SyncResult> {
+    const owed: Record<SiteId, number> = {};
+    const away: Record<SiteId, string> = {};
+    let parked = 0;
+    let guarded = 0;
+    for (const site of this.policy.sites) {
+      const tally = result.sites[site]!;
+      if (tally.away !== undefined) away[site] = tally.away;
+      guarded += tally.guarded;
+      owed[site] = 0;
+      for await (const page of this.#shell.records.debts(site)) owed[site] += page.length;
+    }
+    for await (const page of this.#shell.records.parked()) parked += page.length;
+    return { ...result, owed, parked, guarded, away };
+  }
+
+  #siteNamed(id: SiteId): Site {
+    const site = this.#shell.sites.get(id);
+    if (!site) {
+      throw new UsageFailure(`dataset ${this.policy.dataset} has no site "${id}"; it has ${this.policy.sites.join(', ')}`);
+    }
+    return site;
+  }
+}
+
+function checkKey(key: string): void {
+  const problem = keyProblem(key);
+  if (problem) throw new UsageFailure(problem);
+}
+
+function guardedSite(parts: DatasetParts, id: SiteId): Site {
+  const breaker = new Breaker(id, parts.world);
+  const most = parts.concurrency?.get(id) ?? defaultAdaptiveSettings.most;
+  const limit = new AdaptiveLimit({ ...defaultAdaptiveSettings, most });
+  const request = parts.events?.request;
+  const store = new GuardedStore({
+    store: parts.stores.get(id)!,
+    world: parts.world,
+    breaker,
+    limit,
+    ...(request ? { report: (report) => request(id, report) } : {}),
+  });
+  return { id, store, breaker };
+}
+
+async function* none(): AsyncGenerator<never> {}
+
+async function collect<T>(pages: AsyncIterable<readonly T[]>): Promise<T[]> {
+  const all: T[] = [];
+  for await (const page of pages) all.push(...page);
+  return all;
+}
