@@ -153,6 +153,7 @@ export class Dataset {
   /** One pass until every site that can be reached agrees. */
   async sync(options: PassOptions, signal: AbortSignal): Promise<SyncResult> {
     const replicator = this.#working();
+    replicator.start();
     const draining = new AbortController();
     const drained = replicator.consume(AbortSignal.any([signal, draining.signal]));
     try {
@@ -189,6 +190,7 @@ export class Dataset {
   /** Replicates continuously until `signal` aborts: the bus, pushed notices, and a scan every `scanEveryMs`. */
   async watch(options: { readonly scanEveryMs: number }, signal: AbortSignal): Promise<void> {
     const replicator = this.#working();
+    replicator.start();
     const accept = (changes: Parameters<Bus['publish']>[0]) => this.#shell.bus.publish(changes);
     await Promise.all([
       replicator.consume(signal),
@@ -242,12 +244,17 @@ export class Dataset {
     return this.#shell.records.losers();
   }
 
-  /** The next pass may do it. False when nothing is parked under that id. */
-  async release(id: string): Promise<boolean> {
+  /**
+   * A person says go: a parked key is tried at once, what a guard holds back is taken up by the next pass.
+   * False when nothing is parked under that id.
+   */
+  async retryParked(id: string): Promise<boolean> {
     const { records } = this.#shell;
     const parked = await records.parkedBy(id);
     if (!parked) return false;
     await records.commit([records.park({ ...parked, released: true })]);
+    if (parked.key === undefined) await records.updateSite(parked.site, { scanWanted: true });
+    else await this.#working().dispatch(parked.key);
     return true;
   }
 
@@ -264,11 +271,13 @@ export class Dataset {
     await this.#replicator?.stop();
   }
 
+  /** Resolves when nothing is in hand of any target; debts may be left. */
+  async quiet(): Promise<void> {
+    await Promise.all([...(this.#replicator?.lanes.values() ?? [])].map((lane) => lane.quiet()));
+  }
+
   #working(): Replicator {
-    if (!this.#replicator) {
-      this.#replicator = new Replicator(this.#shell);
-      this.#replicator.start();
-    }
+    this.#replicator ??= new Replicator(this.#shell);
     return this.#replicator;
   }
 

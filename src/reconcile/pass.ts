@@ -190,6 +190,7 @@ async function learnFrom(
       nowMs: shell.world.nowMs(),
       sameWrite: (a, b) => store.sameWrite(a, b),
     });
+    if (replica) shell.events.adopted?.({ site, key: row.key, version: replica.version });
     return replica && withReplica(before, site, replica);
   });
 }

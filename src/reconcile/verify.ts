@@ -34,6 +34,8 @@ export interface Verified {
   readonly keys: number;
   readonly bytesRead: number;
   readonly counts: Readonly<Record<DifferenceKind, number>>;
+  /** What each site listed. */
+  readonly sites: Readonly<Record<SiteId, { readonly keys: number; readonly bytes: number }>>;
   /** Sites that could not be listed, and why: nothing is said of them. */
   readonly away: Readonly<Record<SiteId, string>>;
 }
@@ -55,6 +57,8 @@ export async function verify(
 ): Promise<Verified> {
   const counts = { missing: 0, extra: 0, differs: 0, unreadable: 0 };
   const away: Record<SiteId, string> = {};
+  const listed: Record<SiteId, { keys: number; bytes: number }> = {};
+  for (const site of shell.policy.sites) listed[site] = { keys: 0, bytes: 0 };
   let keys = 0;
   let bytesRead = 0;
   const report = async (differences: readonly Difference[]) => {
@@ -78,6 +82,10 @@ export async function verify(
     signal.throwIfAborted();
     for (const row of batch) {
       const readable = sites.filter((site) => away[site] === undefined);
+      for (const [site, entry] of Object.entries(row.entries)) {
+        listed[site]!.keys += 1;
+        listed[site]!.bytes += entry.size;
+      }
       if (isGone(row)) continue;
       keys += 1;
       const shallow = differencesIn(shell, row, readable);
@@ -99,7 +107,7 @@ export async function verify(
   }
   (await slots.acquire(bodiesAtOnce, signal))();
   if (failure) throw failure;
-  return { keys, bytesRead, counts, away };
+  return { keys, bytesRead, counts, sites: listed, away };
 }
 
 async function proveEach(shell: Shell, away: Record<SiteId, string>, signal: AbortSignal): Promise<void> {

@@ -11,6 +11,8 @@ import type { Shell } from './shell.ts';
 /** What became of one key at one target. */
 export interface Carried {
   readonly outcome: Proof['outcome'] | 'current';
+  /** What the target now holds; absent when it was current already. */
+  readonly replica?: Replica;
   /** Looking at the target brought something to light that other sites may lack. */
   readonly othersMayNeed: boolean;
 }
@@ -38,7 +40,7 @@ export async function carry(shell: Shell, key: string, target: Target, signal: A
       continue;
     }
     await confirm(shell, key, target.site.id, proof, seen.replicas[target.site.id]);
-    return { outcome: proof.outcome, othersMayNeed };
+    return { outcome: proof.outcome, replica: proof.target, othersMayNeed };
   }
   throw new StoreFailure('unavailable', `${key} changes faster at ${target.site.id} than it can be copied; it is tried again later`);
 }

@@ -107,17 +107,18 @@ export class Lane {
       if (this.#debtsMayWait && this.target.site.breaker.passable) this.#pump();
     }
     await this.#pumping;
-    await this.#quiet();
+    await this.quiet();
   }
 
   /** Tries everything that is owed and due now; resolves when that has been tried and nothing is in hand. */
   async settleDebts(force: boolean): Promise<void> {
     await this.#pumping;
     await this.#workOff(force);
-    await this.#quiet();
+    await this.quiet();
   }
 
-  #quiet(): Promise<void> {
+  /** Resolves when nothing is in hand. */
+  quiet(): Promise<void> {
     return this.#tasks.size === 0 ? Promise.resolve() : new Promise((resolve) => this.#idle.push(resolve));
   }
 
@@ -164,8 +165,9 @@ export class Lane {
           this.#shell.events.copied?.({
             site: this.site,
             key: task.key,
-            bytes: carried.outcome === 'copied' ? task.bytes : 0,
+            bytes: carried.outcome === 'copied' ? carried.replica!.size : 0,
             outcome: carried.outcome,
+            version: carried.replica!.version,
           });
         } else if (task.owed) await this.#settleUp(task);
         if (carried.othersMayNeed) this.#tellOthers(task.key, task.sinceMs);

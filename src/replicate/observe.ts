@@ -47,7 +47,10 @@ export async function learn(
     const reached = verdict as Attribution;
     if (reached.kind === 'needs-head') seen = await look(shell, site, key, signal);
     else if (reached.kind === 'needs-digest') seen = await withDigest(shell, site, key, seen, signal);
-    else return record;
+    else {
+      if (reached.kind === 'native') shell.events.adopted?.({ site, key, version: reached.replica.version });
+      return record;
+    }
   }
 }
 

@@ -2,6 +2,7 @@ import { newestOf } from '../decide/resolve.ts';
 import { withoutEntry } from '../model/entry.ts';
 import { StoreFailure } from '../model/failure.ts';
 import type { ObjectMetadata } from '../model/metadata.ts';
+import type { Replica } from '../model/record.ts';
 import { relate, type SiteId, type Version } from '../model/version.ts';
 import type { ObjectRead } from '../ports/object-store.ts';
 import { lookAgain } from './observe.ts';
@@ -14,6 +15,8 @@ export interface Fetched {
   readonly size: number;
   readonly version: Version;
   readonly lastModifiedMs: number;
+  /** See digest.ts; absent while nobody has read the body. */
+  readonly digest?: string;
   /** As its user set it. */
   readonly metadata: ObjectMetadata;
   readonly body: ObjectRead['body'];
@@ -46,7 +49,7 @@ export async function get(
       try {
         const token = record.replicas[site]!.token!;
         const read = await siteOf(shell, site).store.read(key, { token }, signal);
-        if (read) return fetched(site, wanted.version, read);
+        if (read) return fetched(site, wanted, read);
         await lookAgain(shell, site, key, signal);
       } catch (failure) {
         signal.throwIfAborted();
@@ -67,9 +70,10 @@ function readingOrder(shell: Shell, holders: readonly SiteId[]): SiteId[] {
   return turned.sort((a, b) => rank(a) - rank(b));
 }
 
-function fetched(site: SiteId, version: Version, read: ObjectRead): Fetched {
+function fetched(site: SiteId, { version, digest }: Replica, read: ObjectRead): Fetched {
   const { key, size, lastModifiedMs, metadata } = read.head;
   const { body } = read;
   const bytes = () => read.bytes();
-  return { key, site, size, version, lastModifiedMs, metadata: withoutEntry(metadata), body, bytes };
+  const known = digest === undefined ? {} : { digest };
+  return { key, site, size, version, lastModifiedMs, ...known, metadata: withoutEntry(metadata), body, bytes };
 }

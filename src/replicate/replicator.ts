@@ -45,6 +45,7 @@ export class Replicator {
   async stop(): Promise<void> {
     this.#work.abort(new Error('stopped'));
     await this.#running;
+    await Promise.all([...this.#lanes.values()].map((lane) => lane.quiet()));
   }
 
   /** Works on the bus until `signal` aborts. */

@@ -1,5 +1,5 @@
 import type { Policy } from '../model/policy.ts';
-import type { SiteId } from '../model/version.ts';
+import type { SiteId, Version } from '../model/version.ts';
 import type { Bus } from '../ports/bus.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import type { World } from '../ports/world.ts';
@@ -17,7 +17,15 @@ export interface Site {
 
 /** What is told to whoever watches: logs, metrics, progress. Never changes what happens. */
 export interface Events {
-  readonly copied?: (event: { site: SiteId; key: string; bytes: number; outcome: 'copied' | 'noted' | 'removed' }) => void;
+  readonly copied?: (event: {
+    site: SiteId;
+    key: string;
+    bytes: number;
+    outcome: 'copied' | 'noted' | 'removed';
+    version: Version;
+  }) => void;
+  /** A native write or deletion was found at the site. */
+  readonly adopted?: (event: { site: SiteId; key: string; version: Version }) => void;
   readonly failed?: (event: { site: SiteId; key?: string; error: Error }) => void;
   readonly lost?: (event: { site: SiteId; key: string; keptAs: string }) => void;
 }

@@ -54,6 +54,8 @@ export class HttpClient {
         path: request.path,
         headers: request.headers as Record<string, string>,
         body: request.body ?? null,
+        // Else undici closes the connection after each HEAD, for servers that send a body with one.
+        reset: false,
         signal,
       });
       return { status: answer.statusCode, headers: flatten(answer.headers), body: answer.body };

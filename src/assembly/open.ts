@@ -1,0 +1,106 @@
+import { createHash } from 'node:crypto';
+import { type Config, datasetOf, toPolicy } from '../config/index.ts';
+import { Dataset, type DatasetParts } from '../dataset.ts';
+import { openEmbedded } from '../embedded/open.ts';
+import { StoreFailure } from '../model/failure.ts';
+import type { SiteId } from '../model/version.ts';
+import type { ChangeSource } from '../ports/change-source.ts';
+import type { Capabilities, ObjectStore } from '../ports/object-store.ts';
+import type { World } from '../ports/world.ts';
+import { Records } from '../replicate/records.ts';
+import { probeCapabilities } from './probe.ts';
+import { openStore } from './stores.ts';
+
+export interface State {
+  readonly ledger: DatasetParts['ledger'];
+  readonly bus: DatasetParts['bus'];
+  readonly role: 'owner' | 'guest';
+  close(): Promise<void>;
+}
+
+/** Bus and ledger of a configuration; the caller closes them. */
+export function openState(config: Config): Promise<State> {
+  return openEmbedded({ folder: config.state });
+}
+
+export interface OpenedDataset {
+  readonly dataset: Dataset;
+  /** Closes the dataset and its stores, not the state. */
+  close(): Promise<void>;
+}
+
+export interface OpenDatasetOptions {
+  readonly events?: NonNullable<DatasetParts['events']>;
+  readonly sources?: readonly ChangeSource[];
+  readonly settings?: NonNullable<DatasetParts['settings']>;
+}
+
+/** Puts one dataset together: stores with the capabilities that a probe found, policy, ledger, bus. */
+export async function openConfigured(
+  config: Config,
+  name: string,
+  state: State,
+  world: World,
+  options: OpenDatasetOptions = {},
+): Promise<OpenedDataset> {
+  const policy = toPolicy(config, name);
+  const records = new Records(state.ledger, name);
+  const opened = await Promise.all(
+    datasetOf(config, name).sites.map(async (site) => [site, await openProbed(config, site, records, world)] as const),
+  );
+  const stores = new Map<SiteId, ObjectStore>(opened);
+  const dataset = new Dataset({
+    policy,
+    stores,
+    concurrency: new Map(policy.sites.map((site) => [site, config.sites[site]!.limits.concurrency])),
+    ledger: state.ledger,
+    bus: state.bus,
+    world,
+    ...options,
+  });
+  return {
+    dataset,
+    async close() {
+      await dataset.close();
+      await Promise.all([...stores.values()].map((store) => store.close()));
+    },
+  };
+}
+
+/**
+ * What a store promises is probed once per configuration and remembered. A site that cannot be reached now is
+ * taken at its provider's word until it can.
+ */
+async function openProbed(config: Config, site: SiteId, records: Records, world: World): Promise<ObjectStore> {
+  const { limits: _, accept, ...identity } = config.sites[site]!;
+  const probedAs = createHash('sha256').update(JSON.stringify(identity)).digest('base64url').slice(0, 16);
+  const known = await records.siteState(site);
+  if (known.probedAs === probedAs && known.capabilities) {
+    return openStore(config.sites[site]!, accepting(known.capabilities as unknown as Capabilities, accept));
+  }
+  const store = await openStore(config.sites[site]!);
+  try {
+    const found = await probeCapabilities(store, world, AbortSignal.timeout(20_000));
+    await records.updateSite(site, { probedAs, capabilities: { ...found } });
+    await store.close();
+    return openStore(config.sites[site]!, accepting(found, accept));
+  } catch (failure) {
+    if (!(failure instanceof StoreFailure) && !isTimeout(failure)) throw failure;
+    return store;
+  }
+}
+
+function isTimeout(failure: unknown): boolean {
+  return failure instanceof Error && failure.name === 'TimeoutError';
+}
+
+/** A risk that was accepted by name: the condition is sent all the same, and the store may ignore it. */
+function accepting(found: Capabilities, accept: readonly string[]): Capabilities {
+  const overwrite = accept.includes('overwrite-without-condition');
+  const remove = accept.includes('delete-without-condition');
+  return {
+    ...found,
+    ...(overwrite ? { create: 'conditional', replace: 'conditional', complete: 'conditional' } : {}),
+    ...(remove ? { remove: 'conditional' } : {}),
+  };
+}

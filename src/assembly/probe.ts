@@ -1,0 +1,93 @@
+import { noMetadata } from '../model/metadata.ts';
+import type { Assurance, Capabilities, ObjectStore, Token } from '../ports/object-store.ts';
+import type { World } from '../ports/world.ts';
+
+const racers = 6;
+
+/**
+ * Finds out what a store really promises, by trying it: stale conditions, and races with exactly one winner.
+ * Uses keys below `.isobar/probe/` and removes them again. Throws the store's own failure when it cannot be used.
+ */
+export async function probeCapabilities(store: ObjectStore, world: World, signal: AbortSignal): Promise<Capabilities> {
+  const key = `.isobar/probe/${world.uniqueId()}`;
+  const probe = new Probe(store, key, signal);
+  try {
+    const create = await probe.create();
+    const replace = await probe.replace();
+    const complete = await probe.complete();
+    const remove = await probe.remove();
+    return { ...store.capabilities, create, replace, complete, remove };
+  } finally {
+    await probe.clean();
+  }
+}
+
+class Probe {
+  readonly #store: ObjectStore;
+  readonly #key: string;
+  readonly #signal: AbortSignal;
+  #current: Token | undefined;
+  #stale: Token | undefined;
+
+  constructor(store: ObjectStore, key: string, signal: AbortSignal) {
+    this.#store = store;
+    this.#key = key;
+    this.#signal = signal;
+  }
+
+  async create(): Promise<Assurance> {
+    const writes = Array.from({ length: racers }, (_, i) => this.#write(`racer ${i}`, undefined));
+    const results = await Promise.all(writes);
+    this.#current = (await this.#store.head(this.#key, this.#signal))?.token;
+    return assured(results.filter((token) => token !== undefined).length === 1);
+  }
+
+  async replace(): Promise<Assurance> {
+    this.#stale = this.#current;
+    const second = await this.#write('second', this.#current!);
+    if (second === undefined) return 'none';
+    this.#current = second;
+    const results = await Promise.all(Array.from({ length: racers }, (_, i) => this.#write(`late ${i}`, this.#stale!)));
+    this.#current = (await this.#store.head(this.#key, this.#signal))?.token;
+    return assured(results.every((token) => token === undefined));
+  }
+
+  async complete(): Promise<Assurance> {
+    const body = Buffer.from('in parts');
+    const metadata = noMetadata;
+    const partSizeBytes = Math.max(this.#store.limits.minPartBytes, body.length);
+    const request = { key: this.#key, size: body.length, partSizeBytes, metadata };
+    const upload = await this.#store.startUpload(request, this.#signal);
+    const receipt = await this.#store.writePart(upload, { index: 0, bytes: body }, this.#signal);
+    const commit = { condition: { kind: 'absent' } as const, metadata };
+    const done = await this.#store.completeUpload(upload, [receipt], commit, this.#signal);
+    await this.#store.abortUpload(upload, this.#signal);
+    this.#current = (await this.#store.head(this.#key, this.#signal))?.token;
+    return assured(done.kind === 'conflict');
+  }
+
+  async remove(): Promise<Assurance> {
+    if (this.#stale === undefined || this.#current === undefined) return 'none';
+    const early = await this.#store.remove(this.#key, this.#stale, this.#signal);
+    if (early.kind === 'removed') return 'none';
+    const removals = Array.from({ length: racers }, () => this.#store.remove(this.#key, this.#current!, this.#signal));
+    const results = await Promise.all(removals);
+    return assured(results.filter(({ kind }) => kind === 'removed').length === 1);
+  }
+
+  async clean(): Promise<void> {
+    const head = await this.#store.head(this.#key, this.#signal).catch(() => undefined);
+    if (head) await this.#store.remove(this.#key, head.token, this.#signal).catch(() => {});
+  }
+
+  async #write(text: string, token: Token | undefined): Promise<Token | undefined> {
+    const condition = token === undefined ? ({ kind: 'absent' } as const) : ({ kind: 'match', token } as const);
+    const request = { key: this.#key, body: Buffer.from(text), metadata: noMetadata, condition };
+    const done = await this.#store.write(request, this.#signal);
+    return done.kind === 'written' ? done.token : undefined;
+  }
+}
+
+function assured(holds: boolean): Assurance {
+  return holds ? 'conditional' : 'none';
+}

@@ -1,0 +1,52 @@
+import type { SiteConfig } from '../config/sites.ts';
+import type { Capabilities, ObjectStore } from '../ports/object-store.ts';
+
+type Open<K extends SiteConfig['kind']> = (
+  config: Extract<SiteConfig, { kind: K }>,
+  capabilities: Capabilities | undefined,
+) => Promise<ObjectStore>;
+
+/** One line per driver, loaded when a site needs it: an SDK that nobody uses costs nothing. */
+const drivers: { readonly [K in SiteConfig['kind']]: Open<K> } = {
+  s3: async (config, capabilities) => {
+    const { createS3Store } = await import('../stores/s3/store.ts');
+    return createS3Store(revealed(config), optional(capabilities));
+  },
+  gcs: async (config, capabilities) => {
+    const { createGcsStore } = await import('../stores/gcs/gcs-store.ts');
+    return createGcsStore(revealed(config), optional(capabilities));
+  },
+  azure: async (config, capabilities) => {
+    const { createAzureStore } = await import('../stores/azure/store.ts');
+    return createAzureStore(revealed(config), optional(capabilities));
+  },
+  filesystem: async (config, capabilities) => {
+    const { createFilesystemStore } = await import('../stores/filesystem/store.ts');
+    return createFilesystemStore(revealed(config), optional(capabilities));
+  },
+};
+
+export function openStore(config: SiteConfig, capabilities?: Capabilities): Promise<ObjectStore> {
+  const open = drivers[config.kind] as Open<SiteConfig['kind']>;
+  return open(config, capabilities);
+}
+
+function optional(capabilities: Capabilities | undefined): { capabilities?: Capabilities } {
+  return capabilities ? { capabilities } : {};
+}
+
+interface Hidden {
+  reveal(): string;
+}
+
+type Revealed<T> = { [K in keyof T]: T[K] extends Hidden | undefined ? Exclude<T[K], Hidden> | (T[K] extends undefined ? never : string) : T[K] };
+
+/** Secrets leave their wrapping only here, on the way into a driver. */
+function revealed<T extends object>(config: T): Revealed<T> {
+  const entries = Object.entries(config).map(([name, value]) => [name, isHidden(value) ? value.reveal() : value]);
+  return Object.fromEntries(entries) as Revealed<T>;
+}
+
+function isHidden(value: unknown): value is Hidden {
+  return typeof value === 'object' && value !== null && 'reveal' in value;
+}

@@ -1,0 +1,41 @@
+#!/usr/bin/env node
+import { enableCompileCache } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import type { OpenIsobar } from './api.ts';
+
+/** The only place that reads the environment and ends the process. */
+
+// Loading is most of what a short command does: 0.2 s from source without this, 0.1 s with it. Where the folder
+// cannot be written there is no cache, and no harm.
+enableCompileCache(fileURLToPath(new URL('../../node_modules/.cache/isobar', import.meta.url)));
+const { exitCodes, Interrupted } = await import('./failure.ts');
+const { execute } = await import('./program.ts');
+
+const stop = new AbortController();
+
+const open: OpenIsobar = async (config, options) => (await import('./engine.ts')).openIsobar(config, options);
+
+process.on('SIGINT', () => {
+  if (stop.signal.aborted) process.exit(exitCodes.interrupted);
+  process.stderr.write('\nstopping; Ctrl-C again stops at once\n');
+  stop.abort(new Interrupted('SIGINT'));
+});
+process.on('SIGTERM', () => stop.abort(new Interrupted('SIGTERM')));
+
+const exitCode = await execute(process.argv.slice(2), {
+  env: process.env,
+  stdin: process.stdin,
+  stdout: process.stdout,
+  stderr: process.stderr,
+  signal: stop.signal,
+  nowMs: () => performance.now(),
+  open,
+});
+
+// A pipe takes what is written when its reader reads: only then may the process end.
+await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
+process.exit(exitCode);
+
+function flushed(stream: NodeJS.WriteStream): Promise<void> {
+  return new Promise((resolve) => stream.write('', () => resolve()));
+}

@@ -1,0 +1,99 @@
+import { z } from 'zod';
+import { isReserved, reservedPrefix } from '../model/key.ts';
+import { Secret } from './secret.ts';
+
+/** Values that several parts of the schema share. */
+
+const unitMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+type Unit = keyof typeof unitMs;
+
+export const namePattern = /^[a-z][a-z0-9-]{0,31}$/;
+
+export const name = z
+  .string()
+  .regex(namePattern, 'a name begins with a lower-case letter and has up to 32 of a-z, 0-9 and -');
+
+export const text = z.string().min(1, 'must not be empty');
+
+export const secret = text.transform((value) => new Secret(value));
+
+const durationRule = 'must be a duration, a whole number and a unit: 500ms, 30s, 5m, 2h or 1d';
+
+/** Milliseconds, from `500ms`, `30s`, `5m`, `2h` or `1d`. */
+export const duration = z
+  .string(durationRule)
+  .regex(/^\d+(ms|s|m|h|d)$/, durationRule)
+  .transform((value) => {
+    const unit = /[a-z]+$/.exec(value)![0] as Unit;
+    return Number.parseInt(value, 10) * unitMs[unit];
+  });
+
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+const addressRule = 'must be an address, host:port, such as 127.0.0.1:9464';
+const addressPattern = /^(?:(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):)?(\d{1,5})$/;
+
+/** `host:port`, `[v6]:port`, or a port alone, which means this machine only. Port 0 takes a free one. */
+export const address = z
+  .string(addressRule)
+  .regex(addressPattern, addressRule)
+  .refine((value) => Number(addressPattern.exec(value)?.[2]) <= 65_535, 'must have a port of at most 65535')
+  .transform((value): Address => {
+    const [, host, port] = addressPattern.exec(value)!;
+    return { host: host?.replace(/^\[|\]$/g, '') ?? '127.0.0.1', port: Number(port) };
+  });
+
+export const endpoint = z.string().superRefine((value, context) => {
+  const problem = endpointProblem(value);
+  if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
+});
+
+function endpointProblem(value: string): string | undefined {
+  if (!URL.canParse(value) || !/^https?:\/\//i.test(value))
+    return 'must be a URL such as https://s3.example.com';
+  const url = new URL(value);
+  if (url.username !== '' || url.password !== '')
+    return 'must not hold credentials; they have fields of their own';
+  if (url.search !== '' || url.hash !== '') return 'must not hold a query or a fragment';
+  return undefined;
+}
+
+const maxPrefixBytes = 512;
+
+export const prefix = z.string().superRefine((value, context) => {
+  const problem = prefixProblem(value);
+  if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
+});
+
+function prefixProblem(value: string): string | undefined {
+  if (value === '') return undefined;
+  if (!value.isWellFormed()) return 'is not valid Unicode';
+  if (!value.endsWith('/')) return 'must end with "/", so that no other key can begin like it';
+  const segments = value.slice(0, -1).split('/');
+  if (segments.some((segment) => segment === '' || segment === '.' || segment === '..')) {
+    return 'must not begin with "/" nor hold empty segments, "." or ".."';
+  }
+  if (isReserved(value)) return `must not lie below "${reservedPrefix}", which is reserved for Isobar`;
+  return Buffer.byteLength(value) > maxPrefixBytes
+    ? `must not be longer than ${maxPrefixBytes} bytes`
+    : undefined;
+}
+
+/** One of `available`; what is `planned` is refused by saying so rather than as an unknown word. */
+export function oneOf<const T extends readonly [string, ...string[]]>(
+  available: T,
+  planned: readonly string[],
+): z.ZodEnum<{ [K in T[number]]: K }> {
+  const list = available.map((value) => `\`${value}\``).join(' or ');
+  const isPlanned = (input: unknown): boolean =>
+    typeof input === 'string' ? planned.includes(input) : typeof input === 'object' && input !== null;
+  return z.enum(available, {
+    error: (issue) =>
+      planned.length > 0 && isPlanned(issue.input)
+        ? `is not available yet; for now it must be ${list}`
+        : undefined,
+  }) as never;
+}
