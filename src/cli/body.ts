@@ -44,8 +44,7 @@ export async function bodyOfStream(
   let size = 0;
   let spool: Spool | undefined;
   try {
-    for await (const piece of stream) {
-      signal.throwIfAborted();
+    for await (const piece of untilAborted(stream, signal)) {
       size += piece.byteLength;
       if (spool === undefined) pieces.push(piece);
       else await spool.file.write(piece);
@@ -58,6 +57,21 @@ export async function bodyOfStream(
   } catch (failure) {
     await spool?.close();
     throw failure;
+  }
+}
+
+/** A terminal or pipe that stays silent must not keep Ctrl-C waiting. */
+async function* untilAborted<T>(stream: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T> {
+  const aborted = new Promise<never>((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
+  aborted.catch(() => {});
+  const iterator = stream[Symbol.asyncIterator]();
+  for (;;) {
+    signal.throwIfAborted();
+    const next = await Promise.race([iterator.next(), aborted]);
+    if (next.done === true) return;
+    yield next.value;
   }
 }
 

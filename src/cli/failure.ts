@@ -1,4 +1,4 @@
-import { ConfigFailure } from '../config/problems.ts';
+import { ConfigFailure, type Problem } from '../config/problems.ts';
 import { redact } from '../config/secret.ts';
 import { StateFailure, StoreFailure, type StoreFailureCode } from '../model/failure.ts';
 
@@ -55,6 +55,8 @@ export interface Told {
   readonly message: string;
   readonly hint?: string;
   readonly exitCode: number;
+  /** Of a configuration: each mistake with its place. */
+  readonly problems?: readonly Problem[];
   /** A defect of Isobar rather than of what it was given. */
   readonly unexpected?: true;
 }
@@ -68,7 +70,8 @@ export function tell(failure: unknown): Told {
 
 function inWords(failure: unknown): Told {
   if (failure instanceof Interrupted) return { message: 'stopped', exitCode: failure.exitCode };
-  if (failure instanceof ConfigFailure) return { message: failure.message, exitCode: exitCodes.usage };
+  if (failure instanceof ConfigFailure)
+    return { message: failure.message, exitCode: exitCodes.usage, problems: failure.problems };
   if (failure instanceof CliFailure) return withHint(failure.message, failure.hint, failure.exitCode);
   if (failure instanceof StoreFailure) return withHint(failure.message, storeHints[failure.code]);
   if (failure instanceof StateFailure) return withHint(failure.message, stateHints[failure.code]);

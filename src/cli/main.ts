@@ -11,6 +11,11 @@ enableCompileCache(fileURLToPath(new URL('../../node_modules/.cache/isobar', imp
 const { exitCodes, Interrupted } = await import('./failure.ts');
 const { execute } = await import('./program.ts');
 
+const verbose = process.argv.some((argument) => argument === '-v' || argument === '--verbose');
+// Warnings of Node and of SDKs are for developers.
+process.removeAllListeners('warning');
+process.on('warning', (warning) => verbose && process.stderr.write(`${warning.name}: ${warning.message}\n`));
+
 const stop = new AbortController();
 
 const open: OpenIsobar = async (config, options) => (await import('./engine.ts')).openIsobar(config, options);

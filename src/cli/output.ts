@@ -58,7 +58,7 @@ export class Output {
     const gone = new AbortController();
     this.gone = gone.signal;
     stdout.on('error', (error: NodeJS.ErrnoException) => {
-      gone.abort(error.code === 'EPIPE' ? new OutputClosed('stdout was closed') : error);
+      void (error.code === 'EPIPE' ? new OutputClosed('stdout was closed') : error);
     });
     // A closed stderr leaves nobody to tell.
     stderr.on('error', () => {});
@@ -110,6 +110,11 @@ export class Output {
   /** What must not be missed, even with `--quiet`. */
   warn(text: string): void {
     this.#talk(text);
+  }
+
+  /** A failure with `--json`: one line of JSON, on stderr. */
+  fail(told: object): void {
+    this.#talk(JSON.stringify({ type: 'error', ...told }));
   }
 
   progress(progress: Progress): void {

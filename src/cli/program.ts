@@ -145,7 +145,7 @@ function explainFailure(failure: unknown, { output, signal }: CommandContext): n
   }
   const told = tell(signal.aborted && signal.reason instanceof Interrupted ? signal.reason : failure);
   output.endProgress();
-  if (output.settings.json) output.warn(JSON.stringify({ type: 'error', ...told }));
+  if (output.settings.json) output.fail(told);
   else
     output.warn(
       `${output.paintTalk('red', 'isobar:')} ${told.message}${told.hint === undefined ? '' : `\n  ${told.hint}`}`,

@@ -90,9 +90,9 @@ function describe(progress: Progress, samples: readonly Sample[]): string {
     parts.push(`${bytesText(bytes)}${totalBytes === undefined ? '' : ` of ${bytesText(totalBytes)}`}`);
   }
   if (bytesPerSecond > 0) parts.push(`${bytesText(bytesPerSecond)}/s`);
-  if (keysPerSecond > 0) parts.push(`${grouped(keysPerSecond)} keys/s`);
   const toGo = timeToGo(progress, keysPerSecond, bytesPerSecond);
   if (toGo !== undefined) parts.push(`${spanText(toGo)} to go`);
+  if (keysPerSecond > 0) parts.push(`${grouped(keysPerSecond)} keys/s`);
   if (note !== undefined) parts.push(note);
   return parts.join(', ');
 }

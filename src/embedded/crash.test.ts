@@ -68,6 +68,7 @@ async function consume({ bus }: Embedded, say: (line: string) => void): Promise<
       await sleep(Math.random() * 3);
       underWay.delete(change.key);
       if (Math.random() < 0.1) return release();
+      say(`acknowledging ${change.id}`);
       await ack();
       say(`acknowledged ${change.id}`);
     })();
@@ -78,17 +79,22 @@ async function consume({ bus }: Embedded, say: (line: string) => void): Promise<
 class Record {
   readonly rows = new Set<string>();
   readonly published = new Set<string>();
-  readonly acknowledged = new Map<string, number>();
+  /** May be gone, and may come again. */
+  readonly acknowledging = new Set<string>();
+  readonly acknowledged = new Set<string>();
   readonly oddities: string[] = [];
 
   hear(line: string): void {
     const [what, which] = line.split(' ') as [string, string];
     if (what === 'rows') this.rows.add(which);
     else if (what === 'published') this.published.add(which);
-    else if (what === 'acknowledged') this.acknowledged.set(which, (this.acknowledged.get(which) ?? 0) + 1);
+    else if (what === 'acknowledged') this.acknowledged.add(which);
+    else if (what === 'acknowledging') this.acknowledging.add(which);
     else if (what !== 'open') this.oddities.push(line);
   }
 }
+
+const living = new Set<Worker>();
 
 class Worker {
   readonly process: ChildProcess;
@@ -97,6 +103,7 @@ class Worker {
   stderr = '';
 
   constructor(folder: string, name: string, record: Record) {
+    living.add(this);
     const script = fileURLToPath(import.meta.url);
     this.process = spawn(process.execPath, [script, folder, name], { stdio: ['ignore', 'pipe', 'pipe'] });
     const lines = createInterface({ input: this.process.stdout! });
@@ -112,6 +119,7 @@ class Worker {
 
   async kill(): Promise<void> {
     this.process.kill('SIGKILL');
+    living.delete(this);
     await this.#ended;
     assert.equal(this.stderr, '');
   }
@@ -127,7 +135,8 @@ function tests(): void {
           await worker.opened;
           await sleep(Math.random() * 150);
           await worker.kill();
-          await check(folder, record);
+          const seen = await check(folder, record);
+          for (const id of record.acknowledged) assert.ok(!seen.has(id), `${id} came again`);
         }
       });
     });
@@ -192,18 +201,19 @@ async function inFolder(use: (folder: string) => Promise<void>): Promise<void> {
   try {
     await use(folder);
   } finally {
+    for (const worker of living) await worker.kill();
     rmSync(folder, { recursive: true });
   }
 }
 
 /** Opens what the dead left behind, and empties the bus. */
-async function check(folder: string, record: Record): Promise<void> {
+async function check(folder: string, record: Record): Promise<ReadonlySet<string>> {
   assert.deepEqual(record.oddities, []);
   const state = await openEmbedded({ folder });
   try {
     assert.equal(state.role, 'owner');
     await checkRows(state, record);
-    await checkBus(state, record);
+    return await checkBus(state, record);
   } finally {
     await state.close();
   }
@@ -222,7 +232,7 @@ async function checkRows({ ledger }: Embedded, record: Record): Promise<void> {
     assert.ok(rowsOf.has(batch), `batch ${batch} was acknowledged and is gone`);
 }
 
-async function checkBus({ bus }: Embedded, record: Record): Promise<void> {
+async function checkBus({ bus }: Embedded, record: Record): Promise<ReadonlySet<string>> {
   const { changes } = await bus.backlog(dataset);
   const seen = new Set<string>();
   const lastOf = new Map<string, string>();
@@ -240,7 +250,8 @@ async function checkBus({ bus }: Embedded, record: Record): Promise<void> {
     if (--left === 0) abort.abort();
   }
   for (const id of record.published) {
-    assert.ok(seen.has(id) || record.acknowledged.has(id), `${id} was published and is gone`);
+    assert.ok(seen.has(id) || record.acknowledging.has(id), `${id} was published and is gone`);
   }
   while ((await bus.backlog(dataset)).changes > 0) await sleep(1);
+  return seen;
 }

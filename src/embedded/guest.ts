@@ -193,6 +193,7 @@ export class GuestAccess implements StateAccess {
 
   /** An idle connection does not keep the process from ending. */
   #keepAlive(): void {
+    if (this.#socket.destroyed) return;
     if (this.#pending.size > 0 || this.#sinks.size > 0) this.#socket.ref();
     else this.#socket.unref();
   }

@@ -1,4 +1,4 @@
-import { accessSync, chmodSync, constants, existsSync, mkdirSync } from 'node:fs';
+import { accessSync, chmodSync, constants, existsSync, mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { RootDatabase } from 'lmdb';
 import { type Bytes, type Fence, GroupCommit } from './environment.ts';
@@ -75,6 +75,8 @@ function checkFile(folder: string, path: string, mustExist: boolean): void {
     if (mustExist) throw unreadable(folder, `its data file ${dataName} is gone`);
     return;
   }
+  // Somebody is just making it, or was killed at that.
+  if (!mustExist && statSync(path).size === 0) return;
   let problem: string | undefined;
   try {
     problem = fileProblem(path);

@@ -161,7 +161,7 @@ function conditionalWrites(c: Container, name: string, writer: Writer): Check[] 
 function conditionalChanges(c: Container): Check[] {
   return [
     [
-      'Delete: If-Match (wrong 412, right 202, absent 404)',
+      'Delete: If-Match (wrong 412, right 202, absent 404 or 412)',
       async () => {
         await c.put('del', 'x');
         const wrong = await c.delete('del', ifMatch(wrongEtag));

@@ -1,3 +1,4 @@
+import { appendFileSync } from 'node:fs';
 import { findAzurite, startAzurite } from './azurite.ts';
 import { findProgram } from './cache.ts';
 import { startFakeGcs } from './fake-gcs.ts';
@@ -102,6 +103,19 @@ export async function startServer<N extends ServerKind | ServerName>(
 }
 
 async function startAny(name: ServerKind | ServerName, options: StartOptions): Promise<RunningServer> {
+  const server = await startOne(name, options);
+  noteUse(server);
+  return server;
+}
+
+/** For the table at the end of `npm test`. */
+function noteUse({ product, version }: RunningServer): void {
+  const log = process.env['ISOBAR_TEST_SERVERS_LOG'];
+  if (log === undefined) return;
+  appendFileSync(log, `${JSON.stringify({ file: process.argv[1] ?? '', product, version })}\n`);
+}
+
+async function startOne(name: ServerKind | ServerName, options: StartOptions): Promise<RunningServer> {
   if (isKind(name)) {
     const own = configuredByUser(name);
     if (own !== undefined) return serverOfUser(own);
@@ -121,6 +135,12 @@ export async function available(): Promise<ServerKind[]> {
 /** The products that are installed. */
 export function availableServers(): ServerName[] {
   return serverNames.filter((name) => recipes[name].version() !== undefined);
+}
+
+/** The products that `npm run servers` or `npm ci` would bring and that are not there. */
+export function missingServers(): ServerName[] {
+  const there = availableServers();
+  return serverNames.filter((name) => !there.includes(name));
 }
 
 /** A table for people: what is there, what is not and how to get it. */

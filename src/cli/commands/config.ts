@@ -40,10 +40,13 @@ export function config(program: Command, act: Act): void {
     )
     .action(
       act(async (context) => {
-        const { file, ...shown } = await context.config();
-        const { stringify } = await import('yaml');
-        // Secrets turn themselves into a mark here.
-        const plain = JSON.parse(JSON.stringify(shown)) as object;
+        const config = await context.config();
+        const [{ fileShape }, { stringify }] = await Promise.all([
+          import('../../config/show.ts'),
+          import('yaml'),
+        ]);
+        const { file } = config;
+        const plain = fileShape(config);
         if (context.output.settings.json) await context.output.json('config', { file, ...plain });
         else await context.output.document(`# ${file}\n${stringify(plain)}`);
       }),

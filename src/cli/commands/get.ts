@@ -40,8 +40,8 @@ export function get(program: Command, act: Act): void {
             'add --output FILE, or leave out --json',
           );
         }
-        const dataset = await datasetNamed(context, name);
         const site = await siteNamed(context, options.site, name);
+        const dataset = await datasetNamed(context, name);
         const found = await dataset.get(
           key,
           site === undefined ? {} : { site },

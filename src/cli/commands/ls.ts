@@ -30,8 +30,8 @@ export function ls(program: Command, act: Act): void {
         const { output } = context;
         if (options.null && (options.long || output.settings.json))
           throw new UsageFailure('--null stands alone: leave out --long and --json');
-        const dataset = await datasetNamed(context, name);
         const site = await siteNamed(context, options.site, name);
+        const dataset = await datasetNamed(context, name);
         const query = { ...(prefix === '' ? {} : { prefix }), ...(site === undefined ? {} : { site }) };
         for await (const entry of dataset.list(query, AbortSignal.any([context.signal, output.gone]))) {
           output.gone.throwIfAborted();

@@ -17,8 +17,8 @@ export function stat(program: Command, act: Act): void {
     .action(
       act(async (context, name: string, key: string, options: { readonly site?: string }) => {
         checkedKey(key);
-        const dataset = await datasetNamed(context, name);
         const site = await siteNamed(context, options.site, name);
+        const dataset = await datasetNamed(context, name);
         const info = await dataset.stat(key, site === undefined ? {} : { site }, context.signal);
         if (info === undefined) throw absent(key, name, site);
         for (const line of table(rowsOf(info))) await context.output.line(line);

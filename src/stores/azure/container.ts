@@ -24,8 +24,10 @@ export class Container {
   readonly target: AzureTarget;
   /** For messages. */
   readonly where: string;
-  /** Until the service refuses, or where the capabilities say no. */
-  mayReadTags: boolean;
+  /** Whether index tags are written and read at all. */
+  readonly usesTags: boolean;
+  /** Whether listings ask for them: until the service refuses. */
+  listsTags: boolean;
   readonly #http: HttpClient;
   readonly #authorizer: Authorizer;
   readonly #nowMs: () => number;
@@ -37,7 +39,8 @@ export class Container {
     options: { readonly nowMs: () => number; readonly tags: boolean },
   ) {
     this.target = target;
-    this.mayReadTags = options.tags;
+    this.usesTags = options.tags;
+    this.listsTags = options.tags;
     this.where = `Azure container "${target.container}" (${target.origin})`;
     this.#http = http;
     this.#authorizer = authorizer;

@@ -190,14 +190,14 @@ async function pageText(
 ): Promise<{ text: string; withTags: boolean }> {
   const request = (include: string) =>
     ({ method: 'GET', query: { ...query, include }, what: 'listing' }) as const;
-  if (container.mayReadTags) {
+  if (container.listsTags) {
     const answer = await container.send(request('metadata,tags'), signal);
     if (!(answer instanceof AzureError)) return { text: await textOf(answer, signal), withTags: true };
     if (answer.status !== 403) throw container.failure(answer, request(''));
   }
   const answer = await container.send(request('metadata'), signal);
   if (answer instanceof AzureError) throw container.failure(answer, request(''));
-  container.mayReadTags = false;
+  container.listsTags = false;
   return { text: await textOf(answer, signal), withTags: false };
 }
 

@@ -129,7 +129,9 @@ test('a head is absent only when the service itself says so', async (t) => {
 
 test('lost races are conflicts', async (t) => {
   let reply: Reply = refusal(409, 'BlobAlreadyExists');
-  const { store } = await storeOver(t, () => reply);
+  const { store } = await storeOver(t, ({ method }) =>
+    method === 'HEAD' ? { status: 200, headers: blob } : reply,
+  );
   assert.deepEqual(await write(store), { kind: 'conflict' });
   for (reply of [refusal(412, 'ConditionNotMet'), refusal(404, 'BlobNotFound')]) {
     const condition = { kind: 'match', token: '0x1' } as const;

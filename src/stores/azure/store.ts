@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { StoreFailure } from '../../model/failure.ts';
 import type { ObjectMetadata } from '../../model/metadata.ts';
 import type {
@@ -22,31 +22,24 @@ import type {
   WriteRequest,
   Written,
 } from '../../ports/object-store.ts';
-import {
-  bytesOf,
-  defaultHttpSettings,
-  HttpClient,
-  type HttpSettings,
-  piecesOf,
-  textOf,
-} from '../http/send.ts';
+import { defaultHttpSettings, HttpClient, type HttpSettings } from '../http/send.ts';
 import { authorizerFor, type Credential } from './authorize.ts';
+import { commitBlocks, removeBlob, writeBlob } from './commit.ts';
 import { type AzureStoreConfig, resolveTarget } from './config.ts';
-import { type BlobRequest, Container } from './container.ts';
-import { AzureError } from './failure.ts';
-import { etagOf, headFromHeaders, md5FromBase64, tokenOf } from './head.ts';
+import { Container } from './container.ts';
+import { tokenOf } from './head.ts';
 import { listBlobs } from './listing.ts';
 import { maxMetadataBytes, maxTags, metadataHeaders } from './metadata.ts';
 import { checkName, maxNameLength } from './names.ts';
-import { parseTags } from './page.ts';
+import { headBlob, readBlob } from './read.ts';
 import {
   blockId,
-  blockListXml,
   demandMarker,
   isUploadId,
   listMarkers,
   placeMarker,
   removeMarker,
+  sendBlock,
   uploadLost,
 } from './uploads.ts';
 
@@ -118,86 +111,24 @@ class AzureStore implements ObjectStore {
   }
 
   async head(key: string, signal: AbortSignal): Promise<ObjectHead | undefined> {
-    const request = {
-      method: 'HEAD',
-      name: this.#name(key),
-      what: `reading ${JSON.stringify(key)}`,
-    } as const;
-    const answer = await this.#container.send(request, signal);
-    if (answer instanceof AzureError) return this.#absentOr(answer, request);
-    await answer.body.dump();
-    const head = headFromHeaders(key, answer.headers, this.#container.where);
-    return this.#withTags(head, answer.headers, signal);
+    return headBlob(this.#container, { key, name: this.#name(key) }, signal);
   }
 
   async read(key: string, options: ReadOptions, signal: AbortSignal): Promise<ObjectRead | undefined> {
-    const { token, range } = options;
-    const match = token === undefined ? undefined : etagOf(token);
-    if (token !== undefined && match === undefined) throw this.#changed(key);
-    if (range !== undefined && range.to <= range.from) return this.#readNothing(key, token, signal);
-    const request = {
-      method: 'GET',
-      name: this.#name(key),
-      headers: {
-        ...(match === undefined ? {} : { 'if-match': match }),
-        ...(range === undefined ? {} : { 'x-ms-range': `bytes=${range.from}-${range.to - 1}` }),
-      },
-      what: `reading ${JSON.stringify(key)}`,
-    } as const;
-    const answer = await this.#container.send(request, signal);
-    if (answer instanceof AzureError) {
-      if (answer.status === 416) return this.#readNothing(key, token, signal);
-      if (answer.code !== 'ConditionNotMet') return this.#absentOr(answer, request);
-      // The service says the same of an absent blob.
-      if ((await this.head(key, signal)) === undefined) return undefined;
-      throw this.#changed(key, answer);
-    }
-    try {
-      const found = headFromHeaders(key, answer.headers, this.#container.where);
-      const fromStart = (range?.from ?? 0) === 0;
-      const head = fromStart ? await this.#withTags(found, answer.headers, signal) : found;
-      return { head, body: piecesOf(answer, signal), bytes: () => bytesOf(answer, signal) };
-    } catch (error) {
-      answer.body.destroy();
-      throw error;
-    }
+    return readBlob(this.#container, { key, name: this.#name(key) }, options, signal);
   }
 
   async write(request: WriteRequest, signal: AbortSignal): Promise<Written | Conflict> {
     const { key, body, metadata, condition } = request;
     const name = this.#name(key);
     this.#demand(condition.kind === 'absent' ? 'create' : 'replace', key, condition);
-    if (body.length > this.limits.maxWriteBytes) {
-      const limit = this.limits.maxWriteBytes;
-      throw new StoreFailure(
-        'invalid',
-        `${JSON.stringify(key)} has ${body.length} bytes; one write takes ${limit}`,
-      );
-    }
-    const described = metadataHeaders(metadata, this.capabilities.tags);
-    const conditional = conditionHeaders(condition);
-    if (conditional === undefined) return { kind: 'conflict' };
-    const digest = createHash('md5').update(body).digest();
-    const headers = {
-      ...described,
-      ...conditional,
-      'x-ms-blob-type': 'BlockBlob',
-      // The service compares, refuses damaged bytes, and keeps it with the blob.
-      'content-md5': digest.toString('base64'),
-    };
     const what = `writing ${JSON.stringify(key)}`;
-    const answer = await this.#commit({ method: 'PUT', name, headers, body, what }, condition, signal);
-    if (answer === 'conflict') return { kind: 'conflict' };
-    const md5 = digest.toString('hex');
-    const reported = md5FromBase64(answer['content-md5']);
-    if (reported !== md5) {
-      const said = reported === undefined ? 'reports no digest' : `reports the digest ${reported}`;
-      throw new StoreFailure(
-        'corrupt',
-        `${what}: ${this.#container.where} ${said}, and ${md5} was sent. Try again.`,
-      );
+    const limit = this.limits.maxWriteBytes;
+    if (body.length > limit) {
+      throw new StoreFailure('invalid', `${what}: it has ${body.length} bytes, and one write takes ${limit}`);
     }
-    return { kind: 'written', token: this.#tokenIn(answer, what), digests: { md5 } };
+    const headers = metadataHeaders(metadata, this.capabilities.tags);
+    return writeBlob(this.#container, { name, headers, body, condition, id: this.#uniqueId(), what }, signal);
   }
 
   async startUpload(request: UploadRequest, signal: AbortSignal): Promise<Upload> {
@@ -210,32 +141,18 @@ class AzureStore implements ObjectStore {
   }
 
   async writePart(upload: Upload, part: UploadPart, signal: AbortSignal): Promise<PartReceipt> {
-    if (!isUploadId(upload.id))
-      throw uploadLost(upload, this.#container.where, 'its id is not one of this store');
     const id = blockId(upload, part.index);
-    const request = {
-      method: 'PUT',
-      name: this.#name(upload.key),
-      query: { comp: 'block', blockid: id },
-      headers: { 'content-md5': createHash('md5').update(part.bytes).digest('base64') },
-      body: part.bytes,
-      what: `writing part ${part.index} of ${JSON.stringify(upload.key)}`,
-    } as const;
+    const what = `writing part ${part.index} of ${JSON.stringify(upload.key)}`;
+    const block = { name: this.#name(upload.key), id, bytes: part.bytes, what };
     // The service takes blocks of any upload, so that an abort must be looked for; at the same time, for it
     // costs no wait, and both to their end, for neither may go on unseen.
     const [stands, sent] = await Promise.allSettled([
       demandMarker(this.#container, upload, signal),
-      this.#sendBlock(request, signal),
+      sendBlock(this.#container, block, signal),
     ]);
     if (stands.status === 'rejected') throw stands.reason;
     if (sent.status === 'rejected') throw sent.reason;
     return id;
-  }
-
-  async #sendBlock(request: BlobRequest, signal: AbortSignal): Promise<void> {
-    const answer = await this.#container.send(request, signal);
-    if (answer instanceof AzureError) throw this.#container.failure(answer, request);
-    await answer.body.dump();
   }
 
   async completeUpload(
@@ -247,27 +164,21 @@ class AzureStore implements ObjectStore {
     const { condition, metadata } = commit;
     const name = this.#name(upload.key);
     this.#demand('complete', upload.key, condition);
-    const described = metadataHeaders(metadata, this.capabilities.tags);
-    const conditional = conditionHeaders(condition);
-    if (conditional === undefined) return { kind: 'conflict' };
+    const headers = metadataHeaders(metadata, this.capabilities.tags);
     if (!receipts.every((receipt, index) => receipt === blockId(upload, index))) {
       throw uploadLost(upload, this.#container.where, 'the receipts are not those of its parts');
     }
     await demandMarker(this.#container, upload, signal);
-    const body = blockListXml(receipts);
-    const headers = {
-      ...described,
-      ...conditional,
-      'content-md5': createHash('md5').update(body).digest('base64'),
-    };
     const what = `completing the upload of ${JSON.stringify(upload.key)}`;
-    const query = { comp: 'blocklist' };
-    const answer = await this.#commit({ method: 'PUT', name, query, headers, body, what }, condition, signal);
-    if (answer === 'conflict') return { kind: 'conflict' };
-    const token = this.#tokenIn(answer, what);
+    const committed = await commitBlocks(
+      this.#container,
+      { name, ids: receipts, headers, condition, what },
+      signal,
+    );
+    if (committed === 'conflict') return { kind: 'conflict' };
     // The object is committed whatever becomes of the marker; one that stays is swept as an abandoned upload.
     await removeMarker(this.#container, upload, signal).catch(() => {});
-    return { kind: 'written', token, digests: {} };
+    return { kind: 'written', token: committed, digests: {} };
   }
 
   async abortUpload(upload: Pick<Upload, 'id' | 'key'>, signal: AbortSignal): Promise<void> {
@@ -279,15 +190,10 @@ class AzureStore implements ObjectStore {
   }
 
   async remove(key: string, token: Token, signal: AbortSignal): Promise<Removed | Conflict> {
-    const condition = { kind: 'match', token } as const;
     const name = this.#name(key);
-    this.#demand('remove', key, condition);
-    const conditional = conditionHeaders(condition);
-    if (conditional === undefined) return { kind: 'conflict' };
-    const headers = { ...conditional, 'x-ms-delete-snapshots': 'include' };
+    this.#demand('remove', key, { kind: 'match', token });
     const what = `removing ${JSON.stringify(key)}`;
-    const answer = await this.#commit({ method: 'DELETE', name, headers, what }, condition, signal);
-    return answer === 'conflict' ? { kind: 'conflict' } : { kind: 'removed' };
+    return { kind: await removeBlob(this.#container, { name, token, what }, signal) };
   }
 
   list(request: ListRequest, signal: AbortSignal): AsyncIterable<readonly ListEntry[]> {
@@ -318,90 +224,4 @@ class AzureStore implements ObjectStore {
         'Use a store that does, or accept the risk by name in the policy.',
     );
   }
-
-  /** Sends what changes a blob under a condition; the headers of the answer, or that the condition did not hold. */
-  async #commit(
-    request: BlobRequest,
-    condition: Condition,
-    signal: AbortSignal,
-  ): Promise<Readonly<Record<string, string>> | 'conflict'> {
-    const answer = await this.#container.send(request, signal);
-    if (!(answer instanceof AzureError)) {
-      await answer.body.dump();
-      return answer.headers;
-    }
-    if (isConflict(answer, condition)) return 'conflict';
-    throw this.#container.failure(answer, request);
-  }
-
-  #absentOr(error: AzureError, request: BlobRequest): undefined {
-    if (error.code === 'BlobNotFound') return undefined;
-    throw this.#container.failure(error, request);
-  }
-
-  #changed(key: string, cause?: unknown): StoreFailure {
-    const what = `${JSON.stringify(key)} at ${this.#container.where} is no longer the object that was asked for`;
-    return new StoreFailure('changed', `${what}. Look again.`, { cause });
-  }
-
-  #tokenIn(headers: Readonly<Record<string, string>>, what: string): Token {
-    const token = tokenOf(headers.etag ?? '');
-    if (token !== '') return token;
-    throw new StoreFailure(
-      'misplaced',
-      `${what}: ${this.#container.where} answers without an ETag. Check the endpoint.`,
-    );
-  }
-
-  /** An empty range, or one beyond the end: no body, but the head must be that of the same object. */
-  async #readNothing(
-    key: string,
-    token: Token | undefined,
-    signal: AbortSignal,
-  ): Promise<ObjectRead | undefined> {
-    const head = await this.head(key, signal);
-    if (head === undefined) return undefined;
-    if (token !== undefined && !this.sameWrite(token, head.token)) throw this.#changed(key);
-    return { head, body: nothing(), bytes: async () => new Uint8Array(0) };
-  }
-
-  /** Index tags cost a request of their own, so they are asked for only where there are any. */
-  async #withTags(
-    head: ObjectHead,
-    headers: Readonly<Record<string, string>>,
-    signal: AbortSignal,
-  ): Promise<ObjectHead> {
-    if (!this.capabilities.tags || Number(headers['x-ms-tag-count'] ?? 0) === 0) return head;
-    const request = {
-      method: 'GET',
-      name: this.#name(head.key),
-      query: { comp: 'tags' },
-      // Not the tags of another write.
-      headers: { 'x-ms-blob-if-match': `"${head.token}"` },
-      what: `reading the tags of ${JSON.stringify(head.key)}`,
-    } as const;
-    const answer = await this.#container.send(request, signal);
-    if (answer instanceof AzureError) {
-      if (answer.code === 'ConditionNotMet' || answer.code === 'BlobNotFound')
-        throw this.#changed(head.key, answer);
-      throw this.#container.failure(answer, request);
-    }
-    const tags = parseTags(await textOf(answer, signal));
-    return { ...head, metadata: { ...head.metadata, tags: { ...head.metadata.tags, ...tags } } };
-  }
 }
-
-/** Undefined when the condition cannot hold whatever is there. */
-function conditionHeaders(condition: Condition): Record<string, string> | undefined {
-  if (condition.kind === 'absent') return { 'if-none-match': '*' };
-  const match = etagOf(condition.token);
-  return match === undefined ? undefined : { 'if-match': match };
-}
-
-/** 412 also says that somebody holds a lease: that is no lost race. */
-function isConflict(error: AzureError, condition: Condition): boolean {
-  if (error.code === 'ConditionNotMet' || error.code === 'TargetConditionNotMet') return true;
-  return condition.kind === 'absent' ? error.code === 'BlobAlreadyExists' : error.code === 'BlobNotFound';
-}
-
-async function* nothing(): AsyncGenerator<Uint8Array> {}

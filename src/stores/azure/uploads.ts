@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { StoreFailure } from '../../model/failure.ts';
 import { reservedPrefix } from '../../model/key.ts';
 import type { ListEntry, Upload, UploadEntry } from '../../ports/object-store.ts';
@@ -100,8 +101,27 @@ function markerName(container: Container, upload: UploadName): string {
  * 64 characters of base64 for every block: ids under one name must be of equal length, and this is the length
  * that Microsoft's SDKs use too. The upload's id keeps two uploads of one key apart.
  */
-export function blockId(upload: UploadName, index: number): string {
+export function blockId(upload: Pick<Upload, 'id'>, index: number): string {
   return Buffer.from(`isobar-${upload.id}-${String(index).padStart(18, '0')}`).toString('base64');
+}
+
+/** Put Block, with a digest that the service checks. */
+export async function sendBlock(
+  container: Container,
+  block: { readonly name: string; readonly id: string; readonly bytes: Uint8Array; readonly what: string },
+  signal: AbortSignal,
+): Promise<void> {
+  const request = {
+    method: 'PUT',
+    name: block.name,
+    query: { comp: 'block', blockid: block.id },
+    headers: { 'content-md5': createHash('md5').update(block.bytes).digest('base64') },
+    body: block.bytes,
+    what: block.what,
+  } as const;
+  const answer = await container.send(request, signal);
+  if (answer instanceof AzureError) throw container.failure(answer, request);
+  await answer.body.dump();
 }
 
 /** `Uncommitted` and not `Latest`: blocks that another commit has discarded are to be missed. */

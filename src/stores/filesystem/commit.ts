@@ -52,6 +52,8 @@ export class Commits {
   readonly #parts: CommitParts;
   /** Keys whose name was gone for a moment while some listing was reading a directory. */
   readonly #gaps: string[] = [];
+  /** Keys that the disk left without a name when it failed in such a moment. */
+  readonly #stranded = new Set<string>();
   #listings = 0;
 
   constructor(parts: CommitParts) {
@@ -146,7 +148,7 @@ export class Commits {
     this.#listings++;
     try {
       const result = await read();
-      return { result, gaps: this.#gaps.slice(from) };
+      return { result, gaps: [...this.#gaps.slice(from), ...this.#stranded] };
     } finally {
       this.#listings--;
       if (this.#listings === 0) this.#gaps.length = 0;
@@ -185,11 +187,24 @@ export class Commits {
   async #moveAside(key: string, folder: Folder, current: Found, draftPath: string | undefined) {
     for (let attempt = 1; ; attempt++) {
       const aside = await this.#makeAside(key);
-      const gap = this.#swap(key, folder.at(current.place.name), aside, current.stat, draftPath);
+      const gap = await this.#swapOrMend(key, () =>
+        this.#swap(key, folder.at(current.place.name), aside, current.stat, draftPath),
+      );
       // Another key may have removed the folder below `aside/` that they share.
       const isThere =
         gap === 'vanished' && (await this.#parts.places.look(folder, current.place)) !== undefined;
       if (!isThere || attempt === maxAttempts) return { gap, aside };
+    }
+  }
+
+  /** When the disk fails in the middle, the old file gets its name back; if not even that, listings know of it. */
+  async #swapOrMend(key: string, swap: () => Gap): Promise<Gap> {
+    try {
+      return swap();
+    } catch (cause) {
+      this.#stranded.add(key);
+      await this.#mendAside(key).catch(() => undefined);
+      throw cause;
     }
   }
 
@@ -245,21 +260,24 @@ export class Commits {
 
   /** Under the key's lock. What stands aside was left by a process that died in the middle. */
   async #mendAside(key: string): Promise<void> {
-    const { calls, places, retired, locks, metadata } = this.#parts;
     const aside = this.#asidePath(key);
-    const stat = await unless(['ENOENT', 'ENOTDIR'], calls.lstat(aside));
-    if (stat === undefined) return;
-    const current = await places.locate(key);
-    if (current?.stat.ino === stat.ino) await calls.unlink(aside);
-    else if (current === undefined && (await this.#hasNewPlace(key, aside))) return;
-    else if (current && (await metadata.read(key, markOf(stat)))) {
-      // The new body has the name, and the old one was Isobar's own: it was replaced as it should be.
-      await retired.add(locks.ownerId, aside, markOf(stat), key);
-    } else {
-      const because = 'a crash left it aside, and another file has its name now';
-      await retired.keep(locks.ownerId, aside, key, because);
-    }
+    const stat = await unless(['ENOENT', 'ENOTDIR'], this.#parts.calls.lstat(aside));
+    if (stat !== undefined) await this.#mendFile(key, aside, stat);
     await this.#removeAsideFolders(key);
+    this.#stranded.delete(key);
+  }
+
+  async #mendFile(key: string, aside: string, stat: BigIntStats): Promise<void> {
+    const { calls, places, retired, locks, metadata } = this.#parts;
+    const current = await places.locate(key);
+    if (current?.stat.ino === stat.ino) return await calls.unlink(aside);
+    if (current === undefined && (await this.#hasNewPlace(key, aside))) return;
+    if (current !== undefined && (await metadata.read(key, markOf(stat))) !== undefined) {
+      // The new body has the name, and the old one was Isobar's own: it was replaced as it should be.
+      return await retired.add(locks.ownerId, aside, markOf(stat), key);
+    }
+    const because = 'a crash left it aside, and another file has its name now';
+    await retired.keep(locks.ownerId, aside, key, because);
   }
 
   /** The replaced file's permissions go over to its successor. */

@@ -148,7 +148,9 @@ async function inspect(folder: ScratchFolder, scenario: Scenario, when: string):
     { path: folder.path },
     { onKept: (file) => kept.push(file), graceMs: 0 },
   );
+  const listed = await keysOf(store);
   const text = await textAt(store, scenario.key);
+  assert.deepEqual(listed, text === undefined ? [] : [scenario.key], `${when}: a listing that comes first`);
   assert.ok([scenario.before, scenario.after].includes(text), `${when}: ${text}`);
   assert.deepEqual(await keysOf(store), text === undefined ? [] : [scenario.key], when);
   const metadata = (await store.head(scenario.key, never))?.metadata;

@@ -5,6 +5,7 @@ import { type FileCalls, type FolderNames, unless } from './calls.ts';
 import type { Commits } from './commit.ts';
 import type { Folder, Folders } from './folders.ts';
 import { tokenOf } from './identity.ts';
+import type { Locks } from './locks.ts';
 import { bytesOfKey, oddFolder, plainPlace, reservedFolder } from './names.ts';
 import type { Places } from './places.ts';
 import type { SiteFolder } from './site-folder.ts';
@@ -30,6 +31,7 @@ export interface ListingParts {
   readonly folders: Folders;
   readonly places: Places;
   readonly commits: Commits;
+  readonly locks: Locks;
   readonly calls: FileCalls;
   readonly onSkipped: (skipped: Skipped) => void;
   /** Waits for the end of the moment in which a key has no name. */
@@ -112,10 +114,9 @@ async function* plainWalk(
   }
 }
 
-async function hasOtherWriters({ site, calls }: ListingParts): Promise<boolean> {
+async function hasOtherWriters({ site, locks, commits }: ListingParts): Promise<boolean> {
   if (!site.isPrepared) return false;
-  const owners = await unless(['ENOENT'], calls.names(site.own('owners')));
-  return (owners?.entries.length ?? 0) > 1;
+  return (await locks.hasOthers()) || (await commits.keysAside()).length > 0;
 }
 
 /**

@@ -41,6 +41,12 @@ export class Locks {
     return this.#owner.id;
   }
 
+  /** Whether another process uses the folder, or did and was not followed up. */
+  async hasOthers(): Promise<boolean> {
+    const owners = await unless(['ENOENT'], this.#calls.names(this.#site.own('owners')));
+    return owners?.entries.some((name) => name !== this.#owner?.id) ?? false;
+  }
+
   /** Announces this process and takes over what dead ones left. */
   async start(): Promise<void> {
     const owner = this.#settings.owner ?? (await thisOwner(this.#calls));

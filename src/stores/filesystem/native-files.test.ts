@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdir, readFile, rename, rm, symlink, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { StoreFailure } from '../../model/failure.ts';
@@ -90,8 +90,7 @@ function nativeTests(): void {
   test('a replaced file keeps its permissions', async () => {
     await writeFile(at('script'), 'old', { mode: 0o750 });
     await put(store, 'script', 'new');
-    const mode = execFileSync('stat', ['-c', '%a', at('script')], { encoding: 'utf8' });
-    assert.equal(mode.trim(), '750');
+    assert.equal((await stat(at('script'))).mode & 0o777, 0o750);
   });
 
   test('pipes and names that are no UTF-8 are reported and left alone', async () => {
@@ -149,6 +148,18 @@ function symlinkTests(): void {
     assert.equal((await store.remove('file', token, never)).kind, 'removed');
     assert.deepEqual(await outside.tree(), ['x']);
     assert.equal(await readFile(join(outside.path, 'x'), 'utf8'), 'outside');
+  });
+
+  test('nor through one that leads to a folder further up in the path', async () => {
+    await mkdir(join(outside.path, 'deep'));
+    await writeFile(join(outside.path, 'deep', 'secret'), 'secret');
+    await symlink(outside.path, at('dir'));
+    assert.equal(await store.head('dir/deep/secret', never), undefined);
+    assert.deepEqual(await keysOf(store, { prefix: 'dir/deep/' }), []);
+    await put(store, 'dir/deep/secret', 'ours');
+    await put(store, 'dir/deep/new', 'ours');
+    assert.deepEqual(await outside.tree(), ['deep/', 'deep/secret']);
+    assert.equal(await outside.text('deep/secret'), 'secret');
   });
 
   test('an own folder that is a symlink is refused', async () => {

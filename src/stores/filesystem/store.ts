@@ -257,6 +257,7 @@ class FilesystemStore implements ObjectStore {
       folders: this.#folders,
       places: this.#places,
       commits: this.#commits,
+      locks: this.#locks,
       calls: this.#calls,
       onSkipped: this.#onSkipped,
       settle: (key: string, signal: AbortSignal) => this.#settle(key, signal),

@@ -2,8 +2,9 @@ import { isUtf8 } from 'node:buffer';
 
 /**
  * Header values in printable ASCII, as S3 itself shows others: RFC 2047's encoded words, always UTF-8
- * (`=?UTF-8?Q?Gr=C3=BC=C3=9Fe?=`). Also for what HTTP would bend (nothing at all, outer and double spaces)
- * and for what only looks like an encoded word, so that every value comes back as it was.
+ * (`=?UTF-8?Q?Viele_Gr=C3=BC=C3=9Fe_aus_Ulm?=`, or in base64 where that is shorter). Also for what HTTP would
+ * bend (nothing at all, outer and double spaces) and for what only looks like an encoded word, so that every
+ * value comes back as it was.
  */
 export function encodeText(value: string): string {
   if (plain.test(value) && !value.includes('=?') && !value.includes('  ')) return value;

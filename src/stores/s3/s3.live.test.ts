@@ -1,7 +1,10 @@
+import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { send, signS3 } from '../../../test/servers/request.ts';
 import type { RunningServer, S3SiteConfig } from '../../../test/servers/running.ts';
 import { availableServers, describeAvailability, startServer } from '../../../test/servers/start.ts';
-import type { Capabilities } from '../../ports/object-store.ts';
+import { noMetadata } from '../../model/metadata.ts';
+import type { Capabilities, Condition } from '../../ports/object-store.ts';
 import { type OpenedStore, objectStoreConformance } from '../../testing/object-store-conformance.ts';
 import { keyRefusal } from './keys.ts';
 import { createS3Store, type KeyRules, s3Capabilities } from './store.ts';
@@ -49,6 +52,53 @@ if (availableServers().includes('ministack')) {
     objectStoreConformance('s3 below a prefix', async () => openOn(server, products.ministack, 'team-a/ü /'));
   });
 }
+
+for (const name of ['ministack', 'minio'] as const) {
+  const skip = availableServers().includes(name) ? false : 'not installed';
+  test(`S3 on ${name}, a versioned bucket: version ids tell equal bodies apart at once`, {
+    skip,
+  }, async (t) => {
+    const server = await startServer(name);
+    t.after(() => server.stop());
+    const config = server.siteConfig(await server.newBucket());
+    const body = '<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>';
+    const url = `${config.endpoint}/${config.bucket}?versioning=`;
+    assert.equal((await send(signS3({ method: 'PUT', url, body }, config))).status, 200);
+    const store = createS3Store(config);
+    t.after(() => store.close());
+    const write = async (condition: Condition) => {
+      const request = { key: 'a', body: Buffer.from('x'), metadata: noMetadata, condition };
+      const answer = await store.write(request, t.signal);
+      assert.ok(answer.kind === 'written');
+      return answer.token;
+    };
+    const first = await write({ kind: 'absent' });
+    const second = await write({ kind: 'match', token: first });
+    const seen = (await store.head('a', t.signal))?.token ?? '';
+    assert.ok(store.sameWrite(second, seen));
+    assert.ok(!store.sameWrite(first, seen), `${first} and ${seen}`);
+    assert.equal((await store.remove('a', second, t.signal)).kind, 'removed');
+    assert.equal(await store.head('a', t.signal), undefined, 'behind a delete marker');
+    await write({ kind: 'absent' });
+  });
+}
+
+test('S3 without keys in the configuration takes those of the environment', async (t) => {
+  const name = (['versitygw', 'minio'] as const).find((product) => availableServers().includes(product));
+  if (name === undefined) return t.skip('not installed');
+  const server = await startServer(name);
+  t.after(() => server.stop());
+  const { bucket, endpoint, accessKeyId, secretAccessKey } = server.siteConfig(await server.newBucket());
+  const before = { ...process.env };
+  t.after(() => {
+    process.env = before;
+  });
+  delete process.env['AWS_PROFILE'];
+  Object.assign(process.env, { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey });
+  const store = createS3Store({ bucket, endpoint });
+  t.after(() => store.close());
+  assert.equal(await store.head('a', t.signal), undefined);
+});
 
 async function openOn(
   server: RunningServer<S3SiteConfig>,

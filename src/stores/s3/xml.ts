@@ -69,7 +69,7 @@ function closes(text: string, root: string): boolean {
   return end.startsWith('</') ? end.replace(/^<\/(?:[^:>]*:)?/, '').startsWith(root) : end.endsWith('/>');
 }
 
-const leaf = /<(?:\w+:)?(\w+)(?:\s[^>]*)?>([^<]*)<\//g;
+const leaf = /<([^\s/>]+)[^>]*>([^<]*)<\//g;
 
 function leavesOf(raw: string): XmlEntry {
   const fields: Record<string, string> = {};
