@@ -52,7 +52,11 @@ async function opened(overrides: Partial<Policy> = {}, s3Like = false): Promise<
     ledger: state.ledger,
     bus: state.bus,
     world: systemWorld,
-    events: { failed: ({ site, key, error }) => { if (process.env['DEBUG']) process.stderr.write(`${site} ${key}: ${error.stack}\n`); } },
+    events: {
+      failed: ({ site, key, error }) => {
+        if (process.env['DEBUG']) process.stderr.write(`${site} ${key}: ${error.stack}\n`);
+      },
+    },
   });
   closers.push(async () => {
     await dataset.close();
@@ -70,8 +74,13 @@ async function opened(overrides: Partial<Policy> = {}, s3Like = false): Promise<
     async put(site, key, text) {
       const store = stores.get(site)!;
       const head = await store.head(key, signal);
-      const condition = head ? ({ kind: 'match', token: head.token } as const) : ({ kind: 'absent' } as const);
-      const done = await store.write({ key, body: Buffer.from(text), metadata: noMetadata, condition }, signal);
+      const condition = head
+        ? ({ kind: 'match', token: head.token } as const)
+        : ({ kind: 'absent' } as const);
+      const done = await store.write(
+        { key, body: Buffer.from(text), metadata: noMetadata, condition },
+        signal,
+      );
       assert.equal(done.kind, 'written');
     },
     async remove(site, key) {
@@ -83,7 +92,10 @@ async function opened(overrides: Partial<Policy> = {}, s3Like = false): Promise<
 
 function textBody(text: string) {
   const bytes = Buffer.from(text);
-  return { size: bytes.length, read: async ({ from, to }: { from: number; to: number }) => bytes.subarray(from, to) };
+  return {
+    size: bytes.length,
+    read: async ({ from, to }: { from: number; to: number }) => bytes.subarray(from, to),
+  };
 }
 
 for (const s3Like of [false, true]) {
@@ -95,7 +107,8 @@ for (const s3Like of [false, true]) {
     const first = await dataset.sync({}, signal);
     assert.deepEqual(first.owed, { aws: 0, gcp: 0, azure: 0 });
     for (const site of names) {
-      for (let i = 0; i < 50; i++) assert.equal(await read(site, `photo-${i}`), `body ${i}`, `${site} photo-${i}`);
+      for (let i = 0; i < 50; i++)
+        assert.equal(await read(site, `photo-${i}`), `body ${i}`, `${site} photo-${i}`);
     }
     for (const [turn, site] of names.entries()) {
       await put(site, `photo-${turn}`, `again ${site}`);
@@ -111,7 +124,11 @@ for (const s3Like of [false, true]) {
       await dataset.sync({}, signal);
       for (const other of names) assert.equal(await read(other, `photo-${turn + 10}`), 'risen');
     }
-    const report = await dataset.verify({ deep: true }, (difference) => assert.fail(JSON.stringify(difference)), signal);
+    const report = await dataset.verify(
+      { deep: true },
+      (difference) => assert.fail(JSON.stringify(difference)),
+      signal,
+    );
     assert.equal(report.keys, 53);
   });
 
@@ -127,14 +144,22 @@ for (const s3Like of [false, true]) {
     for (const site of names) assert.equal(await read(site, 'same'), 'equal');
     const losers = [];
     for await (const page of dataset.losers()) losers.push(...page);
-    assert.deepEqual(losers.map(({ key, site }) => ({ key, site })), [{ key: 'shared', site: 'aws' }]);
+    assert.deepEqual(
+      losers.map(({ key, site }) => ({ key, site })),
+      [{ key: 'shared', site: 'aws' }],
+    );
     const kept = await stores.get('aws')!.read(losers[0]!.keptAs, {}, signal);
     assert.equal(Buffer.from(await kept!.bytes()).toString(), 'older');
   });
 
   test(`${kind}: writes through Isobar`, async () => {
     const { dataset, read } = await opened({}, s3Like);
-    await dataset.put('doc', textBody('one'), { ...noMetadata, contentType: 'text/plain', user: { author: 'Ada' } }, signal);
+    await dataset.put(
+      'doc',
+      textBody('one'),
+      { ...noMetadata, contentType: 'text/plain', user: { author: 'Ada' } },
+      signal,
+    );
     assert.equal(await read('aws', 'doc'), 'one');
     await dataset.sync({}, signal);
     for (const site of names) assert.equal(await read(site, 'doc'), 'one');
@@ -170,11 +195,19 @@ test('a pass without change makes no request per object', async () => {
   for (const [name, store] of stores) {
     for (const verb of ['head', 'read', 'write', 'remove'] as const) {
       const original = store[verb].bind(store) as (...args: unknown[]) => unknown;
-      Object.assign(store, { [verb]: (...args: unknown[]) => { asked.push(`${name} ${verb} ${String(args[0])}`); return original(...args); } });
+      Object.assign(store, {
+        [verb]: (...args: unknown[]) => {
+          asked.push(`${name} ${verb} ${String(args[0])}`);
+          return original(...args);
+        },
+      });
     }
   }
   await dataset.sync({}, signal);
-  assert.deepEqual(asked.filter((line) => !line.includes('.isobar/site')), []);
+  assert.deepEqual(
+    asked.filter((line) => !line.includes('.isobar/site')),
+    [],
+  );
 });
 
 test('sync writes are acknowledged by the number of sites the mode names', async () => {

@@ -1,8 +1,8 @@
+import { newestOf } from './decide/resolve.ts';
+import { keyProblem } from './model/key.ts';
 import type { ObjectMetadata } from './model/metadata.ts';
 import type { Policy } from './model/policy.ts';
-import { keyProblem } from './model/key.ts';
 import type { KeyRecord } from './model/record.ts';
-import { newestOf } from './decide/resolve.ts';
 import type { SiteId } from './model/version.ts';
 import type { Bus } from './ports/bus.ts';
 import type { ChangeSource } from './ports/change-source.ts';
@@ -19,7 +19,14 @@ import { GuardedStore, type RequestReport } from './replicate/guarded-store.ts';
 import { type SiteStatus, statusOf } from './replicate/lag.ts';
 import { lookAgain } from './replicate/observe.ts';
 import { type Fetched, get } from './replicate/read.ts';
-import { type Debt, type Loser, type Parked, parkedId, Records, type SiteState } from './replicate/records.ts';
+import {
+  type Debt,
+  type Loser,
+  type Parked,
+  parkedId,
+  Records,
+  type SiteState,
+} from './replicate/records.ts';
 import { Replicator } from './replicate/replicator.ts';
 import { SharedReads } from './replicate/shared-reads.ts';
 import { defaultSettings, type Events, type Settings, type Shell, type Site } from './replicate/shell.ts';
@@ -111,7 +118,11 @@ export class Dataset {
   }
 
   /** The newest version from the nearest healthy site that holds it; undefined when the key is absent. */
-  async get(key: string, options: { readonly site?: SiteId }, signal: AbortSignal): Promise<Fetched | undefined> {
+  async get(
+    key: string,
+    options: { readonly site?: SiteId },
+    signal: AbortSignal,
+  ): Promise<Fetched | undefined> {
     checkKey(key);
     if (options.site !== undefined) this.#siteNamed(options.site);
     return get(this.#shell, key, options, signal);
@@ -144,7 +155,14 @@ export class Dataset {
         if (newest?.version.deleted || (entries.length === 0 && !newest)) return [];
         const [, entry] = entries[0] ?? [];
         const lastModifiedMs = Math.max(0, ...entries.map(([, one]) => one.lastModifiedMs));
-        return [{ key: row.key, size: newest?.size ?? entry!.size, lastModifiedMs, sites: entries.map(([site]) => site) }];
+        return [
+          {
+            key: row.key,
+            size: newest?.size ?? entry!.size,
+            lastModifiedMs,
+            sites: entries.map(([site]) => site),
+          },
+        ];
       });
     }
     if (failures.length === sites.length) throw failures[0];
@@ -158,7 +176,8 @@ export class Dataset {
     const drained = replicator.consume(AbortSignal.any([signal, draining.signal]));
     try {
       const result = await pass(this.#shell, replicator, options, signal);
-      for (const [site, lane] of replicator.lanes) if (!result.sites[site]?.away) await lane.settleDebts(true);
+      for (const [site, lane] of replicator.lanes)
+        if (!result.sites[site]?.away) await lane.settleDebts(true);
       await this.#busQuiet(signal);
       await this.#cleanUploads(result, signal);
       return await this.#summary(result);
@@ -169,7 +188,11 @@ export class Dataset {
   }
 
   /** What `sync` would do; writes nothing. */
-  plan(step: (step: PlannedStep) => void | Promise<void>, options: PassOptions, signal: AbortSignal): Promise<Plan> {
+  plan(
+    step: (step: PlannedStep) => void | Promise<void>,
+    options: PassOptions,
+    signal: AbortSignal,
+  ): Promise<Plan> {
     return plan(this.#shell, step, options, signal);
   }
 
@@ -295,7 +318,9 @@ export class Dataset {
       while (!signal.aborted && world.monotonicMs() < nextMs) {
         await world.sleep(Math.min(1_000, everyMs), signal).catch(() => {});
         const states = await Promise.all(policy.sites.map((site) => records.siteState(site)));
-        const wanted = policy.sites.some((site, i) => states[i]!.scanWanted && this.#siteNamed(site).breaker.closed);
+        const wanted = policy.sites.some(
+          (site, i) => states[i]!.scanWanted && this.#siteNamed(site).breaker.closed,
+        );
         if (wanted) break;
       }
     }
@@ -344,7 +369,9 @@ export class Dataset {
   #siteNamed(id: SiteId): Site {
     const site = this.#shell.sites.get(id);
     if (!site) {
-      throw new UsageFailure(`dataset ${this.policy.dataset} has no site "${id}"; it has ${this.policy.sites.join(', ')}`);
+      throw new UsageFailure(
+        `dataset ${this.policy.dataset} has no site "${id}"; it has ${this.policy.sites.join(', ')}`,
+      );
     }
     return site;
   }

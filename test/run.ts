@@ -85,15 +85,23 @@ function usesIn(file: string): Use[] {
   return lines.map((line) => JSON.parse(line) as Use);
 }
 
-function printTable(tallies: Readonly<Record<string, Tally>>, uses: readonly Use[], missing: readonly string[]): void {
+function printTable(
+  tallies: Readonly<Record<string, Tally>>,
+  uses: readonly Use[],
+  missing: readonly string[],
+): void {
   const live = Object.entries(tallies).filter(([file]) => file.endsWith('.live.test.ts'));
   out('\nSuites against real servers');
   for (const [file, { passed, failed, skipped }] of live) {
     const products = new Set(
-      uses.filter((use) => basename(use.file) === basename(file)).map(({ product, version }) => `${product} ${version}`.trim()),
+      uses
+        .filter((use) => basename(use.file) === basename(file))
+        .map(({ product, version }) => `${product} ${version}`.trim()),
     );
     const where = products.size > 0 ? [...products].join(', ') : 'NOT SHOWN ON A REAL SERVER';
-    out(`  ${relative(root, file).padEnd(44)} ${passed} passed, ${failed} failed, ${skipped} skipped: ${where}`);
+    out(
+      `  ${relative(root, file).padEnd(44)} ${passed} passed, ${failed} failed, ${skipped} skipped: ${where}`,
+    );
   }
   out('\nServers');
   out(describeAvailability().replaceAll(/^/gm, '  '));

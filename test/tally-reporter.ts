@@ -1,5 +1,5 @@
-import { inspect } from 'node:util';
 import type { TestEvent } from 'node:test/reporters';
+import { inspect } from 'node:util';
 
 interface FileTally {
   passed: number;
@@ -19,9 +19,12 @@ export default async function* tally(source: AsyncIterable<TestEvent>): AsyncGen
     const counts = files[file];
     if (event.type === 'test:fail') {
       counts.failed += 1;
-      failures.push({ file, name: event.data.name, error: 'error' in details ? inspect(details.error.cause ?? details.error) : '' });
-    }
-    else if (skip !== undefined || todo !== undefined) counts.skipped += 1;
+      failures.push({
+        file,
+        name: event.data.name,
+        error: 'error' in details ? inspect(details.error.cause ?? details.error) : '',
+      });
+    } else if (skip !== undefined || todo !== undefined) counts.skipped += 1;
     else counts.passed += 1;
   }
   yield `${JSON.stringify({ files, failures })}\n`;

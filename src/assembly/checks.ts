@@ -18,8 +18,10 @@ export interface SiteCheck {
 const remedies: Record<string, string> = {
   unavailable: 'check the endpoint, the network and the proxy, then run doctor again',
   throttled: 'the site asks for fewer requests: lower limits.concurrency of the site',
-  denied: 'give the credentials the permission named above; docs/permissions.md lists the least that each cloud needs',
-  misplaced: 'create the bucket, container or folder, or correct its name, region and endpoint in the configuration',
+  denied:
+    'give the credentials the permission named above; docs/permissions.md lists the least that each cloud needs',
+  misplaced:
+    'create the bucket, container or folder, or correct its name, region and endpoint in the configuration',
   full: 'free space or raise the quota',
 };
 
@@ -50,7 +52,8 @@ export async function checkSite(
   };
   try {
     const listed = await tryTo('list', () => canList(store, signal));
-    if (!listed) return skipRest(tell, ['write', 'read', 'metadata', 'conditions', 'uploads', 'delete', 'clock']);
+    if (!listed)
+      return skipRest(tell, ['write', 'read', 'metadata', 'conditions', 'uploads', 'delete', 'clock']);
     const probe = new SiteProbe(store, world, signal);
     if (!(await tryTo('write', () => probe.write()))) {
       return skipRest(tell, ['read', 'metadata', 'conditions', 'uploads', 'delete', 'clock']);
@@ -74,7 +77,9 @@ function skipRest(tell: Tell, checks: readonly string[]): void {
 
 async function canList(store: ObjectStore, signal: AbortSignal): Promise<string> {
   for await (const page of store.list({ pageSize: 1 }, signal)) {
-    return page.length > 0 ? 'reachable, credentials accepted, listing allowed' : 'reachable, listing allowed; the site is empty';
+    return page.length > 0
+      ? 'reachable, credentials accepted, listing allowed'
+      : 'reachable, listing allowed; the site is empty';
   }
   return 'reachable, credentials accepted, listing allowed; the site is empty';
 }
@@ -103,7 +108,12 @@ class SiteProbe {
   }
 
   async write(): Promise<string> {
-    const request = { key: this.#key, body: Buffer.from('isobar'), metadata: sample, condition: { kind: 'absent' } } as const;
+    const request = {
+      key: this.#key,
+      body: Buffer.from('isobar'),
+      metadata: sample,
+      condition: { kind: 'absent' },
+    } as const;
     await this.#store.write(request, this.#signal);
     return 'objects can be written';
   }
@@ -120,15 +130,28 @@ class SiteProbe {
   metadata(): [string, SiteCheck['status'], string, string?] {
     const back = this.#metadataBack;
     const lost = back ? lostFields(sample, back) : ['everything'];
-    if (lost.length === 0) return ['metadata', 'ok', 'content type, user metadata and tags come back as written'];
-    const remedy = 'check that the credentials may read and write tags; a compatible server may not keep them at all';
-    return ['metadata', lost.includes('isobar') ? 'failed' : 'warning', `does not come back: ${lost.join(', ')}`, remedy];
+    if (lost.length === 0)
+      return ['metadata', 'ok', 'content type, user metadata and tags come back as written'];
+    const remedy =
+      'check that the credentials may read and write tags; a compatible server may not keep them at all';
+    return [
+      'metadata',
+      lost.includes('isobar') ? 'failed' : 'warning',
+      `does not come back: ${lost.join(', ')}`,
+      remedy,
+    ];
   }
 
   clock(): [string, SiteCheck['status'], string, string?] {
     const seconds = (this.#skewMs / 1000).toFixed(1);
-    if (Math.abs(this.#skewMs) <= mostSkewMs) return ['clock', 'ok', `within ${mostSkewMs / 1000} s of this machine's`];
-    return ['clock', 'warning', `${seconds} s off this machine's`, 'synchronise the clock of this machine (NTP): it orders concurrent writes'];
+    if (Math.abs(this.#skewMs) <= mostSkewMs)
+      return ['clock', 'ok', `within ${mostSkewMs / 1000} s of this machine's`];
+    return [
+      'clock',
+      'warning',
+      `${seconds} s off this machine's`,
+      'synchronise the clock of this machine (NTP): it orders concurrent writes',
+    ];
   }
 
   async uploads(): Promise<string> {
@@ -153,7 +176,8 @@ function lostFields(wrote: ObjectMetadata, back: ObjectMetadata): string[] {
   if (wrote.contentType !== back.contentType) lost.push('content type');
   if (wrote.cacheControl !== back.cacheControl) lost.push('cache control');
   for (const [name, value] of Object.entries(wrote.user)) if (back.user[name] !== value) lost.push(name);
-  for (const [name, value] of Object.entries(wrote.tags)) if (back.tags[name] !== value) lost.push(`tag ${name}`);
+  for (const [name, value] of Object.entries(wrote.tags))
+    if (back.tags[name] !== value) lost.push(`tag ${name}`);
   return lost;
 }
 
@@ -174,13 +198,15 @@ async function checkConditions(
     ] as const;
     for (const [check, assurance, risk] of verbs) {
       if (assurance !== 'none') tell(check, 'ok', 'honoured');
-      else if (config.accept.includes(risk)) tell(check, 'warning', `ignored by this server; "${risk}" is accepted`);
+      else if (config.accept.includes(risk))
+        tell(check, 'warning', `ignored by this server; "${risk}" is accepted`);
       else {
         const remedy = `such changes are parked. Use a server that honours conditions, or accept the risk: accept: [${risk}]`;
         tell(check, 'failed', 'ignored by this server: a late writer could overwrite newer data', remedy);
       }
     }
-    const note = 'equal bodies share an ETag here: a native overwrite by the same bytes is told only by its time; no loss with bucket versioning';
+    const note =
+      'equal bodies share an ETag here: a native overwrite by the same bytes is told only by its time; no loss with bucket versioning';
     tell('token', 'ok', found.tokenIsContentDigest ? note : 'every write has a token of its own');
   } catch (failure) {
     signal.throwIfAborted();

@@ -29,7 +29,10 @@ export async function runDaemon(
   options: DaemonOptions,
   signal: AbortSignal,
 ): Promise<void> {
-  const log = pino({ level: config.log.level, base: null }, { write: (line) => options.log.write(redact(line)) });
+  const log = pino(
+    { level: config.log.level, base: null },
+    { write: (line) => options.log.write(redact(line)) },
+  );
   const metrics = new Metrics();
   const urls: string[] = [];
   const opened: [string, OpenedDataset, Rates][] = [];
@@ -43,7 +46,10 @@ export async function runDaemon(
   const server = await serve(config, metrics, () => ready);
   const stop = new AbortController();
   const watching = opened.map(([name, { dataset }]) =>
-    dataset.watch({ scanEveryMs: config.datasets[name]!.scan.everyMs }, AbortSignal.any([signal, stop.signal])),
+    dataset.watch(
+      { scanEveryMs: config.datasets[name]!.scan.everyMs },
+      AbortSignal.any([signal, stop.signal]),
+    ),
   );
   const observing = observe(opened, metrics, log, world, signal);
   ready = true;
@@ -67,10 +73,15 @@ export async function runDaemon(
   }
 }
 
-function sourcesOf(config: Config, dataset: string, world: World, listening: (url: string) => void): ChangeSource[] {
+function sourcesOf(
+  config: Config,
+  dataset: string,
+  world: World,
+  listening: (url: string) => void,
+): ChangeSource[] {
   return Object.entries(config.sources).flatMap(([site, source]) => {
     const place = config.sites[site];
-    if (!place || place.kind !== 's3' || !config.datasets[dataset]!.sites.includes(site)) return [];
+    if (place?.kind !== 's3' || !config.datasets[dataset]!.sites.includes(site)) return [];
     return [
       s3Webhook({
         dataset,
@@ -88,7 +99,12 @@ function sourcesOf(config: Config, dataset: string, world: World, listening: (ur
   });
 }
 
-function eventsOf(dataset: string, log: Logger, metrics: Metrics, rates: Rates): NonNullable<DatasetParts['events']> {
+function eventsOf(
+  dataset: string,
+  log: Logger,
+  metrics: Metrics,
+  rates: Rates,
+): NonNullable<DatasetParts['events']> {
   return {
     copied: ({ site, key, bytes, outcome, version }) => {
       metrics.copied(dataset, site, outcome, bytes);
@@ -121,7 +137,10 @@ async function observe(
         metrics.status(name, await dataset.status(), world.nowMs());
         for (const site of dataset.policy.sites) await dataset.updateSite(site, { rate: rates.of(site) });
       } catch (error) {
-        log.error({ dataset: name, reason: (error as Error).message }, 'the ledger could not be read or written');
+        log.error(
+          { dataset: name, reason: (error as Error).message },
+          'the ledger could not be read or written',
+        );
       }
     }
     await world.sleep(statusEveryMs, signal).catch(() => {});
@@ -131,7 +150,8 @@ async function observe(
 async function serve(config: Config, metrics: Metrics, isReady: () => boolean): Promise<Server> {
   const server = createServer((request, response) => {
     const path = (request.url ?? '').split('?')[0];
-    const text = (status: number, body: string) => response.writeHead(status, { 'content-type': 'text/plain' }).end(body);
+    const text = (status: number, body: string) =>
+      response.writeHead(status, { 'content-type': 'text/plain' }).end(body);
     if (path === '/livez') text(200, 'ok\n');
     else if (path === '/readyz') text(isReady() ? 200 : 503, isReady() ? 'ok\n' : 'not ready\n');
     else if (path === '/metrics') {
@@ -154,4 +174,3 @@ function urlOf(server: Server): string {
   const host = address.family === 'IPv6' ? `[${address.address}]` : address.address;
   return `http://${host}:${address.port}`;
 }
-

@@ -6,16 +6,38 @@ import type { SiteStatus } from '../replicate/lag.ts';
 /** Prometheus metrics of one process. Labels are datasets, sites, verbs and outcomes, never keys. */
 export class Metrics {
   readonly registry = new Registry();
-  readonly #lag = this.#gauge('isobar_replication_lag_seconds', 'Age of the oldest write not yet verified at the site; NaN: unknown');
-  readonly #scanAge = this.#gauge('isobar_scan_age_seconds', 'Time since the last complete scan of the site began; NaN: never');
+  readonly #lag = this.#gauge(
+    'isobar_replication_lag_seconds',
+    'Age of the oldest write not yet verified at the site; NaN: unknown',
+  );
+  readonly #scanAge = this.#gauge(
+    'isobar_scan_age_seconds',
+    'Time since the last complete scan of the site began; NaN: never',
+  );
   readonly #keys = this.#gauge('isobar_backlog_keys', 'Keys that the site still lacks, as far as is known');
   readonly #bytes = this.#gauge('isobar_backlog_bytes', 'Bytes of these keys');
   readonly #parked = this.#gauge('isobar_parked_keys', 'Changes of the site that wait for a person');
   readonly #up = this.#gauge('isobar_site_up', '1 while the site answers');
-  readonly #copiedBytes = this.#counter('isobar_copied_bytes_total', 'Bytes copied to the site', ['dataset', 'site', 'outcome']);
-  readonly #copiedKeys = this.#counter('isobar_copied_keys_total', 'Keys brought up to date at the site', ['dataset', 'site', 'outcome']);
-  readonly #losers = this.#counter('isobar_conflict_losers_total', 'Bodies that lost a conflict and were kept', ['dataset', 'site']);
-  readonly #mismatches = this.#counter('isobar_verify_mismatches_total', 'Differences found by verification', ['dataset', 'site', 'kind']);
+  readonly #copiedBytes = this.#counter('isobar_copied_bytes_total', 'Bytes copied to the site', [
+    'dataset',
+    'site',
+    'outcome',
+  ]);
+  readonly #copiedKeys = this.#counter('isobar_copied_keys_total', 'Keys brought up to date at the site', [
+    'dataset',
+    'site',
+    'outcome',
+  ]);
+  readonly #losers = this.#counter(
+    'isobar_conflict_losers_total',
+    'Bodies that lost a conflict and were kept',
+    ['dataset', 'site'],
+  );
+  readonly #mismatches = this.#counter(
+    'isobar_verify_mismatches_total',
+    'Differences found by verification',
+    ['dataset', 'site', 'kind'],
+  );
   readonly #failures = this.#counter('isobar_failures_total', 'Attempts that failed', ['dataset', 'site']);
   readonly #requests = new Histogram({
     name: 'isobar_store_request_seconds',

@@ -46,7 +46,9 @@ export async function openConfigured(
   const policy = toPolicy(config, name);
   const records = new Records(state.ledger, name);
   const opened = await Promise.all(
-    datasetOf(config, name).sites.map(async (site) => [site, await openProbed(config, site, records, world)] as const),
+    datasetOf(config, name).sites.map(
+      async (site) => [site, await openProbed(config, site, records, world)] as const,
+    ),
   );
   const stores = new Map<SiteId, ObjectStore>(opened);
   const dataset = new Dataset({
@@ -71,7 +73,12 @@ export async function openConfigured(
  * What a store promises is probed once per configuration and remembered. A site that cannot be reached now is
  * taken at its provider's word until it can.
  */
-async function openProbed(config: Config, site: SiteId, records: Records, world: World): Promise<ObjectStore> {
+async function openProbed(
+  config: Config,
+  site: SiteId,
+  records: Records,
+  world: World,
+): Promise<ObjectStore> {
   const { limits: _, accept, ...identity } = config.sites[site]!;
   const probedAs = createHash('sha256').update(JSON.stringify(identity)).digest('base64url').slice(0, 16);
   const known = await records.siteState(site);

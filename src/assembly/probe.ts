@@ -8,7 +8,11 @@ const racers = 6;
  * Finds out what a store really promises, by trying it: stale conditions, and races with exactly one winner.
  * Uses keys below `.isobar/probe/` and removes them again. Throws the store's own failure when it cannot be used.
  */
-export async function probeCapabilities(store: ObjectStore, world: World, signal: AbortSignal): Promise<Capabilities> {
+export async function probeCapabilities(
+  store: ObjectStore,
+  world: World,
+  signal: AbortSignal,
+): Promise<Capabilities> {
   const key = `.isobar/probe/${world.uniqueId()}`;
   const probe = new Probe(store, key, signal);
   try {
@@ -47,7 +51,9 @@ class Probe {
     const second = await this.#write('second', this.#current!);
     if (second === undefined) return 'none';
     this.#current = second;
-    const results = await Promise.all(Array.from({ length: racers }, (_, i) => this.#write(`late ${i}`, this.#stale!)));
+    const results = await Promise.all(
+      Array.from({ length: racers }, (_, i) => this.#write(`late ${i}`, this.#stale!)),
+    );
     this.#current = (await this.#store.head(this.#key, this.#signal))?.token;
     return assured(results.every((token) => token === undefined));
   }
@@ -70,7 +76,9 @@ class Probe {
     if (this.#stale === undefined || this.#current === undefined) return 'none';
     const early = await this.#store.remove(this.#key, this.#stale, this.#signal);
     if (early.kind === 'removed') return 'none';
-    const removals = Array.from({ length: racers }, () => this.#store.remove(this.#key, this.#current!, this.#signal));
+    const removals = Array.from({ length: racers }, () =>
+      this.#store.remove(this.#key, this.#current!, this.#signal),
+    );
     const results = await Promise.all(removals);
     return assured(results.filter(({ kind }) => kind === 'removed').length === 1);
   }
@@ -81,7 +89,8 @@ class Probe {
   }
 
   async #write(text: string, token: Token | undefined): Promise<Token | undefined> {
-    const condition = token === undefined ? ({ kind: 'absent' } as const) : ({ kind: 'match', token } as const);
+    const condition =
+      token === undefined ? ({ kind: 'absent' } as const) : ({ kind: 'match', token } as const);
     const request = { key: this.#key, body: Buffer.from(text), metadata: noMetadata, condition };
     const done = await this.#store.write(request, this.#signal);
     return done.kind === 'written' ? done.token : undefined;

@@ -28,6 +28,10 @@ export class Rates {
     const recent = (this.#samples.get(site) ?? []).filter((sample) => atMs - sample.atMs <= windowMs);
     this.#samples.set(site, recent);
     const bytes = recent.reduce((sum, sample) => sum + sample.bytes, 0);
-    return { keysPerSecond: recent.length / (windowMs / 1000), bytesPerSecond: bytes / (windowMs / 1000), atMs };
+    return {
+      keysPerSecond: recent.length / (windowMs / 1000),
+      bytesPerSecond: bytes / (windowMs / 1000),
+      atMs,
+    };
   }
 }

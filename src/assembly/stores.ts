@@ -39,11 +39,18 @@ interface Hidden {
   reveal(): string;
 }
 
-type Revealed<T> = { [K in keyof T]: T[K] extends Hidden | undefined ? Exclude<T[K], Hidden> | (T[K] extends undefined ? never : string) : T[K] };
+type Revealed<T> = {
+  [K in keyof T]: T[K] extends Hidden | undefined
+    ? Exclude<T[K], Hidden> | (T[K] extends undefined ? never : string)
+    : T[K];
+};
 
 /** Secrets leave their wrapping only here, on the way into a driver. */
 function revealed<T extends object>(config: T): Revealed<T> {
-  const entries = Object.entries(config).map(([name, value]) => [name, isHidden(value) ? value.reveal() : value]);
+  const entries = Object.entries(config).map(([name, value]) => [
+    name,
+    isHidden(value) ? value.reveal() : value,
+  ]);
   return Object.fromEntries(entries) as Revealed<T>;
 }
 

@@ -55,7 +55,11 @@ export class StoreFailure extends Error {
   readonly retryAfterMs: number | undefined;
 
   /** `message` is for a person: what happened, why, what to do. It never holds a secret. */
-  constructor(code: StoreFailureCode, message: string, options: { cause?: unknown; retryAfterMs?: number } = {}) {
+  constructor(
+    code: StoreFailureCode,
+    message: string,
+    options: { cause?: unknown; retryAfterMs?: number } = {},
+  ) {
     super(message, options.cause === undefined ? {} : { cause: options.cause });
     this.code = code;
     this.retryAfterMs = options.retryAfterMs;

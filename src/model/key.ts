@@ -10,7 +10,8 @@ export function keyProblem(key: string): string | undefined {
   if (key.length === 0) return 'the key is empty';
   if (!key.isWellFormed()) return 'the key is not valid Unicode (it holds half of a surrogate pair)';
   const bytes = Buffer.byteLength(key);
-  if (bytes > maxKeyBytes) return `the key is ${bytes} bytes long in UTF-8; no cloud takes more than ${maxKeyBytes}`;
+  if (bytes > maxKeyBytes)
+    return `the key is ${bytes} bytes long in UTF-8; no cloud takes more than ${maxKeyBytes}`;
   if (isReserved(key)) return `keys below "${reservedPrefix}" are reserved for Isobar`;
   return undefined;
 }

@@ -37,7 +37,8 @@ function sameEntries(
   b: Readonly<Record<string, string>>,
   ignore: readonly string[],
 ): boolean {
-  const names = (of: Readonly<Record<string, string>>) => Object.keys(of).filter((name) => !ignore.includes(name));
+  const names = (of: Readonly<Record<string, string>>) =>
+    Object.keys(of).filter((name) => !ignore.includes(name));
   const namesOfA = names(a);
   return namesOfA.length === names(b).length && namesOfA.every((name) => a[name] === b[name]);
 }

@@ -33,6 +33,9 @@ export function nextStamp(stamp: Stamp): Stamp {
 /** A stamp at `ms` when that is later than everything in `seen`, otherwise the next one after them. */
 export function stampAfter(ms: number, seen: readonly Stamp[]): Stamp {
   const physical = stampOf(ms);
-  const latest = seen.reduce<Stamp | undefined>((max, one) => (max === undefined || one > max ? one : max), undefined);
+  const latest = seen.reduce<Stamp | undefined>(
+    (max, one) => (max === undefined || one > max ? one : max),
+    undefined,
+  );
   return latest === undefined || physical > latest ? physical : nextStamp(latest);
 }

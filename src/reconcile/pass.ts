@@ -67,7 +67,8 @@ export async function pass(
   const shards = await shardsOf(shell);
   await Promise.all(shards.map((shard) => scanShard(shell, replicator, id, shard, tallies, sampler, signal)));
   await proveAll(shell, tallies, signal);
-  for (const [site, tally] of tallies) await closeSite(shell, replicator, id, site, tally, options, begunMs, signal);
+  for (const [site, tally] of tallies)
+    await closeSite(shell, replicator, id, site, tally, options, begunMs, signal);
   await shell.records.updateSite(shell.policy.sites[0]!, { boundaries: sampler.boundaries() });
   return { sites: Object.fromEntries(tallies), keys: sampler.keys };
 }
@@ -248,7 +249,9 @@ export async function guardFor(shell: Shell, site: SiteId, tally: Tally, options
   const allowed = deletesAllowed(policy.guards.maxDeletes, tally.known);
   const emptied = tally.listed === 0;
   if (!emptied && tally.suspects <= allowed) return undefined;
-  const what = emptied ? `all ${tally.known} keys are gone from ${site}` : `${tally.suspects} of ${tally.known} keys are gone from ${site}`;
+  const what = emptied
+    ? `all ${tally.known} keys are gone from ${site}`
+    : `${tally.suspects} of ${tally.known} keys are gone from ${site}`;
   return {
     id: guardId(site),
     site,

@@ -42,13 +42,15 @@ export async function plan(
     for (const row of batch) {
       count(row, tallies);
       const listed = shell.policy.sites.filter((site) => tallies.get(site)!.away === undefined);
-      const { unknown, missing } = compare(row, listed, (site, a, b) => siteOf(shell, site).store.sameWrite(a, b));
+      const { unknown, missing } = compare(row, listed, (site, a, b) =>
+        siteOf(shell, site).store.sameWrite(a, b),
+      );
       const record = await imagine(shell, row, unknown, signal);
       for (const site of missing) {
         tallies.get(site)!.suspects += 1;
         deletions.set(site, [...(deletions.get(site) ?? []), record]);
       }
-      await planKey(shell, record, listed, step);
+      await planKey(record, listed, step);
     }
   }
   const guarded: Record<SiteId, number> = {};
@@ -56,9 +58,13 @@ export async function plan(
     const tally = tallies.get(site)!;
     if (tally.away !== undefined) continue;
     if (await guardFor(shell, site, tally, options)) guarded[site] = tally.suspects;
-    else for (const record of records) await planKey(shell, imagineAbsent(shell, record, site), shell.policy.sites, step);
+    else
+      for (const record of records)
+        await planKey(imagineAbsent(shell, record, site), shell.policy.sites, step);
   }
-  const away = [...tallies].flatMap(([site, tally]) => (tally.away === undefined ? [] : [[site, tally.away] as const]));
+  const away = [...tallies].flatMap(([site, tally]) =>
+    tally.away === undefined ? [] : [[site, tally.away] as const],
+  );
   return { away: Object.fromEntries(away), guarded };
 }
 
@@ -98,7 +104,6 @@ function imagineSighting(shell: Shell, record: KeyRecord, site: SiteId, sighting
 }
 
 async function planKey(
-  shell: Shell,
   record: KeyRecord,
   sites: readonly SiteId[],
   step: (step: PlannedStep) => void | Promise<void>,

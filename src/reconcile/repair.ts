@@ -1,6 +1,6 @@
 import { newestOf } from '../decide/resolve.ts';
-import { derivedOperation } from '../model/version.ts';
 import { withReplica } from '../model/record.ts';
+import { derivedOperation } from '../model/version.ts';
 import { copy } from '../replicate/copy.ts';
 import type { Replicator } from '../replicate/replicator.ts';
 import type { Shell } from '../replicate/shell.ts';
@@ -21,7 +21,10 @@ export async function repairRotten(
   const newest = newestOf(record)?.replica;
   const held = record.replicas[site];
   if (!rotten || !newest || held?.token === undefined || held.token !== rotten.held.token) return false;
-  const damaged = { ...held, version: { ...held.version, operation: derivedOperation('damaged', site, held.token) } };
+  const damaged = {
+    ...held,
+    version: { ...held.version, operation: derivedOperation('damaged', site, held.token) },
+  };
   const condition = { kind: 'match', token: held.token } as const;
   const decision = { kind: 'copy', newest, from: rotten.good, condition, loser: damaged } as const;
   const proof = await copy(shell, key, decision, replicator.lanes.get(site)!.target, signal);

@@ -39,6 +39,9 @@ export class BoundarySampler {
   boundaries(): string[] {
     const shards = Math.min(mostShards, Math.floor(this.keys / keysPerShard) + 1);
     const sorted = [...this.#samples].sort(compareKeys);
-    return Array.from({ length: shards - 1 }, (_, index) => sorted[Math.floor(((index + 1) * sorted.length) / shards)]!);
+    return Array.from(
+      { length: shards - 1 },
+      (_, index) => sorted[Math.floor(((index + 1) * sorted.length) / shards)]!,
+    );
   }
 }

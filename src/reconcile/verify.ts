@@ -93,7 +93,12 @@ export async function verify(
       if (!options.deep) continue;
       const suspected = new Set(shallow.map(({ site }) => site));
       const release = await slots.acquire(1, signal);
-      void deepCompare(shell, row, readable.filter((site) => row.entries[site] && !suspected.has(site)), signal)
+      void deepCompare(
+        shell,
+        row,
+        readable.filter((site) => row.entries[site] && !suspected.has(site)),
+        signal,
+      )
         .then(async (result) => {
           bytesRead += result.bytes;
           await report(result.differences);
@@ -125,7 +130,10 @@ async function proveEach(shell: Shell, away: Record<SiteId, string>, signal: Abo
 
 /** Deleted everywhere, and known to be. */
 function isGone(row: Row): boolean {
-  return Object.keys(row.entries).length === 0 && newestOf(row.record ?? { key: row.key, replicas: {} })?.replica.version.deleted === true;
+  return (
+    Object.keys(row.entries).length === 0 &&
+    newestOf(row.record ?? { key: row.key, replicas: {} })?.replica.version.deleted === true
+  );
 }
 
 function differencesIn(shell: Shell, row: Row, readable: readonly SiteId[]): Difference[] {
@@ -140,7 +148,9 @@ function differencesIn(shell: Shell, row: Row, readable: readonly SiteId[]): Dif
   return readable.flatMap((site): Difference[] => {
     const entry = row.entries[site];
     if (!entry) return [{ key, site, kind: 'missing', because: 'other sites hold the key' }];
-    const because = unknown.includes(site) ? unknownWrite(row, site, entry) : staleVersion(newest, record?.replicas[site]);
+    const because = unknown.includes(site)
+      ? unknownWrite(row, site, entry)
+      : staleVersion(newest, record?.replicas[site]);
     return because ? [{ key, site, kind: 'differs', because }] : [];
   });
 }
@@ -154,8 +164,11 @@ function staleVersion(newest: Replica | undefined, held: Replica | undefined): s
 function unknownWrite(row: Row, site: SiteId, entry: ListEntry): string | undefined {
   const others = Object.entries(row.entries).filter(([other]) => other !== site);
   if (others.length === 0) return undefined;
-  if (others.some(([, other]) => other.size !== entry.size)) return 'another size, written since the last sync';
-  const alike = others.every(([, other]) => other.digests.md5 !== undefined && other.digests.md5 === entry.digests.md5);
+  if (others.some(([, other]) => other.size !== entry.size))
+    return 'another size, written since the last sync';
+  const alike = others.every(
+    ([, other]) => other.digests.md5 !== undefined && other.digests.md5 === entry.digests.md5,
+  );
   return alike || entry.size === 0 ? undefined : 'written since the last sync; its content is not known yet';
 }
 
@@ -215,7 +228,9 @@ function contentDifferences(row: Row, contents: readonly Content[]): Difference[
       const rotten = held && good.length > 0 ? { rotten: { held, good: good.map((one) => one.site) } } : {};
       return [{ key: row.key, site, kind: 'differs', because: 'the body has another digest', ...rotten }];
     }
-    return content.traits === traits ? [] : [{ key: row.key, site, kind: 'differs', because: 'other metadata or tags' }];
+    return content.traits === traits
+      ? []
+      : [{ key: row.key, site, kind: 'differs', because: 'other metadata or tags' }];
   });
 }
 

@@ -112,7 +112,10 @@ export class Breaker {
   }
 
   #away(): StoreFailure {
-    return new StoreFailure('unavailable', `site ${this.#site} is away (${this.#lastError}); it is tried again by itself`);
+    return new StoreFailure(
+      'unavailable',
+      `site ${this.#site} is away (${this.#lastError}); it is tried again by itself`,
+    );
   }
 }
 

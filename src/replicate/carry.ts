@@ -1,8 +1,8 @@
+import { seenBy } from '../decide/attribute.ts';
 import { decide } from '../decide/decide.ts';
 import { StoreFailure } from '../model/failure.ts';
 import { type KeyRecord, type Replica, withReplica } from '../model/record.ts';
 import { historyOf, relate, type SiteId, type Vector } from '../model/version.ts';
-import { seenBy } from '../decide/attribute.ts';
 import { copy, type Proof, type Target } from './copy.ts';
 import { examine, lookAgain } from './observe.ts';
 import { parkedId } from './records.ts';
@@ -21,7 +21,12 @@ export interface Carried {
  * The whole path for one key and one target: observe, decide, copy, confirm; again from the start when the world
  * moved in between. Throws `StoreFailure` with the remedy when it cannot be done now.
  */
-export async function carry(shell: Shell, key: string, target: Target, signal: AbortSignal): Promise<Carried> {
+export async function carry(
+  shell: Shell,
+  key: string,
+  target: Target,
+  signal: AbortSignal,
+): Promise<Carried> {
   let othersMayNeed = false;
   for (let round = 0; round < shell.settings.rounds; round++) {
     const seen = await shell.records.read(key);
@@ -42,7 +47,10 @@ export async function carry(shell: Shell, key: string, target: Target, signal: A
     await confirm(shell, key, target.site.id, proof, seen.replicas[target.site.id]);
     return { outcome: proof.outcome, replica: proof.target, othersMayNeed };
   }
-  throw new StoreFailure('unavailable', `${key} changes faster at ${target.site.id} than it can be copied; it is tried again later`);
+  throw new StoreFailure(
+    'unavailable',
+    `${key} changes faster at ${target.site.id} than it can be copied; it is tried again later`,
+  );
 }
 
 /** Undefined: the condition did not hold, or the source moved; the record now says what is there. */
@@ -89,7 +97,10 @@ async function confirm(
     (record) => {
       const held = record.replicas[target];
       if (!sameReplica(held, before)) return withSource(record, proof);
-      return withSource(withReplica(record, target, { ...proof.target, ...buried(held, proof.target) }), proof);
+      return withSource(
+        withReplica(record, target, { ...proof.target, ...buried(held, proof.target) }),
+        proof,
+      );
     },
     () => [records.settle(target, key), records.unpark(parkedId(target, key))],
   );
@@ -113,6 +124,7 @@ function withSource(record: KeyRecord, proof: Proof): KeyRecord {
   if (!proof.source) return record;
   const { site, replica } = proof.source;
   const held = record.replicas[site];
-  if (!held || held.token !== replica.token || relate(held.version, replica.version) !== 'same') return record;
+  if (!held || held.token !== replica.token || relate(held.version, replica.version) !== 'same')
+    return record;
   return withReplica(record, site, { ...replica, ...(held.seen ? { seen: held.seen } : {}) });
 }

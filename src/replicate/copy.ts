@@ -122,7 +122,8 @@ async function copyLarge(
       size: held.size,
       operation: held.version.operation,
       condition: decision.condition,
-      metadata: (digest) => withEntry(withoutEntry(head.metadata), digest === undefined ? entry : { ...entry, digest }),
+      metadata: (digest) =>
+        withEntry(withoutEntry(head.metadata), digest === undefined ? entry : { ...entry, digest }),
       ...(held.digest === undefined ? {} : { digest: held.digest }),
       read: (range) => sharedPart(shell, source, key, held.token!, range, signal),
     },
@@ -157,7 +158,8 @@ function sharedPart(
 function chooseSource(shell: Shell, from: readonly SiteId[], target: SiteId): Site {
   const holders = shell.policy.sites.filter((site) => site !== target && from.includes(site));
   const chosen = holders.find((site) => siteOf(shell, site).breaker.closed) ?? holders[0];
-  if (chosen === undefined) throw new StoreFailure('unavailable', 'no site that holds the newest version can be read');
+  if (chosen === undefined)
+    throw new StoreFailure('unavailable', 'no site that holds the newest version can be read');
   return siteOf(shell, chosen);
 }
 
@@ -176,7 +178,13 @@ async function settleUnread(
   if (!now || relate(now.version, held.version) !== 'same') throw changed(siteOf(shell, site), key);
 }
 
-function entryFor(key: string, held: Replica, head: ObjectHead, source: SiteId, digest: string | undefined): Entry {
+function entryFor(
+  key: string,
+  held: Replica,
+  head: ObjectHead,
+  source: SiteId,
+  digest: string | undefined,
+): Entry {
   const carried = entryOn(key, head.metadata);
   const origin =
     carried && relate(carried.version, held.version) === 'same'
@@ -203,7 +211,13 @@ function proofOf(
   return {
     kind: 'proof',
     outcome: 'copied',
-    target: { version: held.version, token: written.token, size: held.size, ...md5Of(written.digests), ...content },
+    target: {
+      version: held.version,
+      token: written.token,
+      size: held.size,
+      ...md5Of(written.digests),
+      ...content,
+    },
     source: { site: source, replica: { ...known, ...md5Of(head.digests), ...content } },
   };
 }
@@ -215,4 +229,3 @@ function rotten(source: Site, key: string): StoreFailure {
       'it was not copied. Compare the sites with "isobar verify --deep --repair"',
   );
 }
-

@@ -129,7 +129,8 @@ export class GuardedStore implements ObjectStore {
           yield page.value;
         }
       } catch (failure) {
-        if (!this.#mayRetry(failure, tries) || (failure as StoreFailure).code === 'broken-listing') throw failure;
+        if (!this.#mayRetry(failure, tries) || (failure as StoreFailure).code === 'broken-listing')
+          throw failure;
         await this.#pause(failure as StoreFailure, tries, signal);
       }
     }
@@ -182,7 +183,10 @@ export class GuardedStore implements ObjectStore {
     } finally {
       const durationMs = world.monotonicMs() - begunMs;
       const answered = outcome === 'done' || outcome === 'conflict';
-      limit.leave({ throttled: outcome === 'throttled', smallMs: small && answered ? durationMs : undefined });
+      limit.leave({
+        throttled: outcome === 'throttled',
+        smallMs: small && answered ? durationMs : undefined,
+      });
       this.#parts.report?.({ verb, durationMs, outcome });
     }
   }

@@ -1,10 +1,10 @@
+import { leavesOf } from '../model/digest.ts';
 import { type Entry, entryOn, withEntry, withoutEntry } from '../model/entry.ts';
 import { keyHash, reservedPrefix } from '../model/key.ts';
 import { noMetadata, type ObjectMetadata } from '../model/metadata.ts';
 import type { Replica } from '../model/record.ts';
 import { compareVersions, type Version } from '../model/version.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
-import { leavesOf } from '../model/digest.ts';
 import { changed, readWhole } from './reading.ts';
 import { Semaphore } from './semaphore.ts';
 import type { Shell, Site } from './shell.ts';
@@ -39,7 +39,9 @@ export async function writeTombstone(
     const read = await site.store.read(name, {}, signal);
     const earlier = read && tombstoneIn(await read.bytes());
     if (earlier && compareVersions(earlier, version) >= 0) return;
-    const condition = read ? ({ kind: 'match', token: read.head.token } as const) : ({ kind: 'absent' } as const);
+    const condition = read
+      ? ({ kind: 'match', token: read.head.token } as const)
+      : ({ kind: 'absent' } as const);
     done = await site.store.write({ ...write, condition }, signal);
   }
 }
@@ -65,7 +67,10 @@ export async function keepLoser(
   const digest = await copyAside(shell, site, key, keptAs, loser, signal);
   const note = { key, version: loser.version, size: loser.size, digest, lostTo: winner.version };
   const body = Buffer.from(`${JSON.stringify(note)}\n`);
-  await site.store.write({ key: `${keptAs}.json`, body, metadata: jsonMetadata, condition: { kind: 'absent' } }, signal);
+  await site.store.write(
+    { key: `${keptAs}.json`, body, metadata: jsonMetadata, condition: { kind: 'absent' } },
+    signal,
+  );
   await shell.records.commit([
     shell.records.keep({
       key,
@@ -91,7 +96,10 @@ async function copyAside(
   if (loser.size <= shell.settings.partSizeBytes) {
     const { head, bytes, digest } = await readWhole(site.store, key, loser.token!, signal);
     const metadata = keptMetadata(key, loser, head.metadata, digest);
-    await site.store.write({ key: keptAs, body: bytes, metadata, condition: { kind: 'absent' }, sha256: digest }, signal);
+    await site.store.write(
+      { key: keptAs, body: bytes, metadata, condition: { kind: 'absent' }, sha256: digest },
+      signal,
+    );
     return digest;
   }
   return copyAsideInParts(shell, site, key, keptAs, loser, signal);

@@ -78,12 +78,17 @@ async function countDebts(shell: Shell, site: SiteId): Promise<Count> {
   return count;
 }
 
-async function parkedBySite(shell: Shell): Promise<Map<SiteId, { keys: number; oldestMs: number | undefined }>> {
+async function parkedBySite(
+  shell: Shell,
+): Promise<Map<SiteId, { keys: number; oldestMs: number | undefined }>> {
   const bySite = new Map<SiteId, { keys: number; oldestMs: number | undefined }>();
   for await (const page of shell.records.parked()) {
     for (const parked of page) {
       const sum = bySite.get(parked.site) ?? { keys: 0, oldestMs: undefined };
-      bySite.set(parked.site, { keys: sum.keys + parked.keys, oldestMs: least(sum.oldestMs, parked.sinceMs) });
+      bySite.set(parked.site, {
+        keys: sum.keys + parked.keys,
+        oldestMs: least(sum.oldestMs, parked.sinceMs),
+      });
     }
   }
   return bySite;
@@ -93,4 +98,3 @@ function least(...values: readonly (number | undefined)[]): number | undefined {
   const known = values.filter((value) => value !== undefined);
   return known.length === 0 ? undefined : Math.min(...known);
 }
-

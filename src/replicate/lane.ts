@@ -63,16 +63,18 @@ export class Lane {
     return this.target.site.id;
   }
 
-  /** Keys in hand, and since when the oldest is missing. */
+  /** Keys in hand that are not among the debts, and since when the oldest is missing. */
   inHand(): { keys: number; bytes: number; oldestMs: number | undefined } {
     let oldestMs: number | undefined;
     let bytes = 0;
+    let keys = 0;
     for (const task of this.#tasks.values()) {
       if (task.owed) continue;
+      keys += 1;
       bytes += task.bytes;
       oldestMs = Math.min(oldestMs ?? task.sinceMs, task.sinceMs);
     }
-    return { keys: this.#tasks.size, bytes, oldestMs };
+    return { keys, bytes, oldestMs };
   }
 
   holds(key: string): boolean {
@@ -180,7 +182,10 @@ export class Lane {
 
   async #settleUp(task: Task): Promise<void> {
     const { records } = this.#shell;
-    await records.commit([records.settle(this.site, task.key), records.unpark(parkedId(this.site, task.key))]);
+    await records.commit([
+      records.settle(this.site, task.key),
+      records.unpark(parkedId(this.site, task.key)),
+    ]);
   }
 
   /** The ledger itself may fail here: then nothing is settled, and whoever offered the key is not told it is. */
@@ -229,7 +234,8 @@ export class Lane {
     const { records, world } = this.#shell;
     const earlier = await records.debtOf(this.site, task.key);
     const attempts = Math.max(task.attempts, earlier?.attempts ?? 0);
-    const pauseMs = attempts === 0 ? 0 : Math.min(500 * 2 ** attempts, longestPauseMs) * (0.5 + world.random() / 2);
+    const pauseMs =
+      attempts === 0 ? 0 : Math.min(500 * 2 ** attempts, longestPauseMs) * (0.5 + world.random() / 2);
     await records.commit([
       records.owe({
         key: task.key,

@@ -14,7 +14,9 @@ export const markerKey = '.isobar/site';
 export async function proveSite(shell: Shell, site: SiteId, signal: AbortSignal): Promise<void> {
   const { store } = siteOf(shell, site);
   const known = (await shell.records.siteState(site)).marker;
-  const found = (await readMarker(store, signal)) ?? (known === undefined ? await writeMarker(shell, store, signal) : undefined);
+  const found =
+    (await readMarker(store, signal)) ??
+    (known === undefined ? await writeMarker(shell, store, signal) : undefined);
   if (found === undefined) {
     throw new StoreFailure(
       'misplaced',
@@ -38,14 +40,24 @@ async function readMarker(store: ObjectStore, signal: AbortSignal): Promise<stri
     const { id } = JSON.parse(Buffer.from(await read.bytes()).toString('utf8')) as { id?: unknown };
     return typeof id === 'string' ? id : undefined;
   } catch {
-    throw new StoreFailure('misplaced', `${markerKey} is not one that Isobar wrote; is this bucket used by something else?`);
+    throw new StoreFailure(
+      'misplaced',
+      `${markerKey} is not one that Isobar wrote; is this bucket used by something else?`,
+    );
   }
 }
 
-async function writeMarker(shell: Shell, store: ObjectStore, signal: AbortSignal): Promise<string | undefined> {
+async function writeMarker(
+  shell: Shell,
+  store: ObjectStore,
+  signal: AbortSignal,
+): Promise<string | undefined> {
   const id = shell.world.uniqueId();
   const body = Buffer.from(`${JSON.stringify({ id, madeMs: shell.world.nowMs() })}\n`);
   const metadata = { ...noMetadata, contentType: 'application/json' };
-  const written = await store.write({ key: markerKey, body, metadata, condition: { kind: 'absent' } }, signal);
+  const written = await store.write(
+    { key: markerKey, body, metadata, condition: { kind: 'absent' } },
+    signal,
+  );
   return written.kind === 'written' ? id : readMarker(store, signal);
 }

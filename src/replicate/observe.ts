@@ -55,12 +55,22 @@ export async function learn(
 }
 
 /** Looks and learns: what the record says of `site` is now what the site holds. */
-export async function lookAgain(shell: Shell, site: SiteId, key: string, signal: AbortSignal): Promise<KeyRecord> {
+export async function lookAgain(
+  shell: Shell,
+  site: SiteId,
+  key: string,
+  signal: AbortSignal,
+): Promise<KeyRecord> {
   return learn(shell, site, key, await look(shell, site, key, signal), signal);
 }
 
 /** Reads the body at `site`, so that its content can be compared; the record then has its digest and traits. */
-export async function examine(shell: Shell, site: SiteId, key: string, signal: AbortSignal): Promise<KeyRecord> {
+export async function examine(
+  shell: Shell,
+  site: SiteId,
+  key: string,
+  signal: AbortSignal,
+): Promise<KeyRecord> {
   const { store } = siteOf(shell, site);
   const head = await store.head(key, signal);
   if (!head) return lookAgain(shell, site, key, signal);
@@ -118,7 +128,9 @@ async function originsOf(shell: Shell, site: SiteId, key: string, signal: AbortS
   if (await shell.records.get(key)) return [];
   if (await everySiteScanned(shell)) return [];
   const others = [...shell.sites.values()].filter((other) => other.id !== site && other.breaker.closed);
-  const heads = await Promise.all(others.map((other) => other.store.head(key, signal).catch(() => undefined)));
+  const heads = await Promise.all(
+    others.map((other) => other.store.head(key, signal).catch(() => undefined)),
+  );
   return heads.flatMap((head) => {
     const entry = head && entryOn(key, head.metadata);
     return entry ? [entry] : [];

@@ -75,5 +75,15 @@ function fetched(site: SiteId, { version, digest }: Replica, read: ObjectRead): 
   const { body } = read;
   const bytes = () => read.bytes();
   const known = digest === undefined ? {} : { digest };
-  return { key, site, size, version, lastModifiedMs, ...known, metadata: withoutEntry(metadata), body, bytes };
+  return {
+    key,
+    site,
+    size,
+    version,
+    lastModifiedMs,
+    ...known,
+    metadata: withoutEntry(metadata),
+    body,
+    bytes,
+  };
 }

@@ -1,7 +1,7 @@
 import { sha256Hex } from '../model/digest.ts';
 import { StoreFailure } from '../model/failure.ts';
-import type { ObjectHead, ObjectStore, Token } from '../ports/object-store.ts';
 import type { SiteId } from '../model/version.ts';
+import type { ObjectHead, ObjectStore, Token } from '../ports/object-store.ts';
 import type { Site } from './shell.ts';
 
 export interface Whole {
@@ -16,17 +16,27 @@ export function wholeId(site: SiteId, key: string, token: Token): string {
 }
 
 /** A small body, with the head that came with it. `changed` when the object is no longer the one named. */
-export async function readWhole(store: ObjectStore, key: string, token: Token, signal: AbortSignal): Promise<Whole> {
+export async function readWhole(
+  store: ObjectStore,
+  key: string,
+  token: Token,
+  signal: AbortSignal,
+): Promise<Whole> {
   const read = await store.read(key, { token }, signal);
   if (!read) throw new StoreFailure('changed', `${key} is gone; it is looked at again`);
   const bytes = await read.bytes();
   if (bytes.length !== read.head.size) {
-    throw new StoreFailure('corrupt', `${key}: ${bytes.length} of ${read.head.size} bytes arrived; it is tried again`);
+    throw new StoreFailure(
+      'corrupt',
+      `${key}: ${bytes.length} of ${read.head.size} bytes arrived; it is tried again`,
+    );
   }
   return { head: read.head, bytes, digest: sha256Hex(bytes) };
 }
 
 export function changed(source: Site, key: string): StoreFailure {
-  return new StoreFailure('changed', `${key} changed at ${source.id} while it was copied; it is looked at again`);
+  return new StoreFailure(
+    'changed',
+    `${key} changed at ${source.id} while it was copied; it is looked at again`,
+  );
 }
-

@@ -133,7 +133,10 @@ export class Records {
         const record = after ?? before.record;
         const others = alongside(record);
         if (!after && others.length === 0) return record;
-        const result = await this.#ledger.commit([...(after ? [this.#writeOf(after, before)] : []), ...others]);
+        const result = await this.#ledger.commit([
+          ...(after ? [this.#writeOf(after, before)] : []),
+          ...others,
+        ]);
         if (result.kind === 'committed') return record;
       }
     });
@@ -225,7 +228,9 @@ export class Records {
   }
 
   async uploadOf(site: SiteId, key: string): Promise<UploadRow | undefined> {
-    return (await this.#ledger.get('uploads', this.#id('upload', site, key)))?.value as unknown as UploadRow | undefined;
+    return (await this.#ledger.get('uploads', this.#id('upload', site, key)))?.value as unknown as
+      | UploadRow
+      | undefined;
   }
 
   rememberUpload(site: SiteId, key: string, row: UploadRow | undefined): LedgerWrite {
@@ -275,7 +280,9 @@ export class Records {
   async *#list<T extends object>(table: 'parked' | 'losers'): AsyncGenerator<readonly T[]> {
     const prefix = this.#id('');
     for await (const rows of this.#ledger.scan(table, idsWith(prefix))) {
-      yield rows.map((row) => ({ id: row.id.slice(prefix.length), ...(row.value as object) }) as unknown as T);
+      yield rows.map(
+        (row) => ({ id: row.id.slice(prefix.length), ...(row.value as object) }) as unknown as T,
+      );
     }
   }
 
@@ -329,4 +336,3 @@ type Plain = { readonly [name: string]: Json };
 function plain(value: object): Plain {
   return Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined)) as Plain;
 }
-

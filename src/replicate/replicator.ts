@@ -1,13 +1,13 @@
 import { decide } from '../decide/decide.ts';
 import { newestOf } from '../decide/resolve.ts';
-import { StoreFailure } from '../model/failure.ts';
 import type { Change } from '../model/change.ts';
+import { StoreFailure } from '../model/failure.ts';
 import { deletesAllowed } from '../model/policy.ts';
 import type { KeyRecord } from '../model/record.ts';
 import { millisOf } from '../model/stamp.ts';
-import type { SiteId } from '../model/version.ts';
+import type { SiteId, Version } from '../model/version.ts';
 import type { Delivery } from '../ports/bus.ts';
-import { carry, type Carried } from './carry.ts';
+import { type Carried, carry } from './carry.ts';
 import { Lane, type Settled } from './lane.ts';
 import { learn, look } from './observe.ts';
 import { guardId } from './records.ts';
@@ -28,7 +28,10 @@ export class Replicator {
   constructor(shell: Shell) {
     this.#shell = shell;
     for (const site of shell.policy.sites) {
-      this.#lanes.set(site, new Lane(shell, site, (key, sinceMs) => void this.#tellOthers(key, sinceMs), this.#work.signal));
+      this.#lanes.set(
+        site,
+        new Lane(shell, site, (key, sinceMs) => void this.#tellOthers(key, sinceMs), this.#work.signal),
+      );
     }
   }
 
@@ -52,9 +55,14 @@ export class Replicator {
   async consume(signal: AbortSignal): Promise<void> {
     const { bus, policy } = this.#shell;
     const underWay = new Set<Promise<void>>();
-    for await (const delivery of bus.subscribe({ dataset: policy.dataset, maxInFlight: changesInFlight }, signal)) {
+    for await (const delivery of bus.subscribe(
+      { dataset: policy.dataset, maxInFlight: changesInFlight },
+      signal,
+    )) {
       const handled: Promise<void> = this.#handle(delivery, signal)
-        .catch((error: Error) => this.#shell.events.failed?.({ site: delivery.change.site, key: delivery.change.key, error }))
+        .catch((error: Error) =>
+          this.#shell.events.failed?.({ site: delivery.change.site, key: delivery.change.key, error }),
+        )
         .finally(() => underWay.delete(handled));
       underWay.add(handled);
     }
@@ -66,12 +74,17 @@ export class Replicator {
     const record = known ?? (await this.#shell.records.read(key));
     const newest = newestOf(record);
     if (!newest) return [];
-    const since = sinceMs ?? millisOf(newest.replica.version.stamp);
+    const since = sinceMs ?? this.#madeMs(newest.replica.version);
     const offers: Promise<Settled>[] = [];
     for (const [site, lane] of this.#lanes) {
       if (decide(record, site).kind !== 'skip') offers.push(lane.offer(key, since, newest.replica.size));
     }
     return Promise.all(offers);
+  }
+
+  /** A native deletion bears the stamp of what it deleted (`adoptedDeletion`): its age counts from its discovery. */
+  #madeMs({ stamp, deleted }: Version): number {
+    return deleted ? this.#shell.world.nowMs() : millisOf(stamp);
   }
 
   /** One key to one target, now; for writes that are acknowledged by several sites. */

@@ -55,4 +55,3 @@ export class SharedReads {
     this.#bytes -= kept.bytes;
   }
 }
-

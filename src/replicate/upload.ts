@@ -2,7 +2,15 @@ import { digestOfLeaves, leafBytes } from '../model/digest.ts';
 import { StoreFailure } from '../model/failure.ts';
 import type { ObjectMetadata } from '../model/metadata.ts';
 import type { SiteId } from '../model/version.ts';
-import type { ByteRange, Condition, Conflict, StoreDigests, StoreLimits, Token, Upload } from '../ports/object-store.ts';
+import type {
+  ByteRange,
+  Condition,
+  Conflict,
+  StoreDigests,
+  StoreLimits,
+  Token,
+  Upload,
+} from '../ports/object-store.ts';
 import type { Target } from './copy.ts';
 import type { PartRow } from './records.ts';
 import type { Shell, Site } from './shell.ts';
@@ -18,7 +26,9 @@ export interface LargeBody {
   /** The digest the body must turn out to have, when it is known. */
   readonly digest?: string;
   /** Bytes of the range, and digests of its leaves. */
-  readonly read: (range: ByteRange) => Promise<{ readonly bytes: Uint8Array; readonly leaves: readonly string[] }>;
+  readonly read: (
+    range: ByteRange,
+  ) => Promise<{ readonly bytes: Uint8Array; readonly leaves: readonly string[] }>;
 }
 
 export interface Uploaded {
@@ -47,11 +57,19 @@ export async function uploadInParts(
   const digest = digestOfLeaves(parts.flatMap((part) => part.leaves));
   if (body.digest !== undefined && body.digest !== digest) {
     await abandonUpload(shell, target.site, body.key, signal);
-    throw new StoreFailure('corrupt', `the body of ${body.key} does not have the digest it was written with; it was not copied`);
+    throw new StoreFailure(
+      'corrupt',
+      `the body of ${body.key} does not have the digest it was written with; it was not copied`,
+    );
   }
   try {
     const commit = { condition: body.condition, metadata: body.metadata(digest) };
-    const written = await store.completeUpload(upload, parts.map((part) => part.receipt), commit, signal);
+    const written = await store.completeUpload(
+      upload,
+      parts.map((part) => part.receipt),
+      commit,
+      signal,
+    );
     await forgetUpload(shell, target.site.id, body.key, upload, parts.length);
     if (written.kind === 'conflict') {
       await store.abortUpload(upload, signal);
@@ -67,7 +85,12 @@ export async function uploadInParts(
 }
 
 /** Gives up the upload that is remembered for the key, and its parts at the store. */
-export async function abandonUpload(shell: Shell, site: Site, key: string, signal: AbortSignal): Promise<void> {
+export async function abandonUpload(
+  shell: Shell,
+  site: Site,
+  key: string,
+  signal: AbortSignal,
+): Promise<void> {
   const row = await shell.records.uploadOf(site.id, key);
   if (!row) return;
   if (row.upload) {
@@ -84,7 +107,10 @@ export function partSizeFor(size: number, limits: StoreLimits, preferred: number
   const needed = Math.max(preferred, Math.ceil(size / limits.maxParts), limits.minPartBytes);
   const partSize = Math.ceil(needed / leafBytes) * leafBytes;
   if (size > limits.maxObjectBytes || partSize > limits.maxPartBytes) {
-    throw new StoreFailure('invalid', `a body of ${size} bytes is larger than this store can hold (${limits.maxObjectBytes})`);
+    throw new StoreFailure(
+      'invalid',
+      `a body of ${size} bytes is larger than this store can hold (${limits.maxObjectBytes})`,
+    );
   }
   return partSize;
 }
@@ -173,14 +199,27 @@ async function sendPart(
   }
 }
 
-async function forgetUpload(shell: Shell, site: SiteId, key: string, upload: Upload, parts: number): Promise<void> {
+async function forgetUpload(
+  shell: Shell,
+  site: SiteId,
+  key: string,
+  upload: Upload,
+  parts: number,
+): Promise<void> {
   const { records } = shell;
-  const rows = Array.from({ length: parts }, (_, index) => records.rememberPart(site, upload.id, index, undefined));
+  const rows = Array.from({ length: parts }, (_, index) =>
+    records.rememberPart(site, upload.id, index, undefined),
+  );
   await records.commit([records.rememberUpload(site, key, undefined), ...rows]);
 }
 
 /** A crash right after the start left an upload whose id nobody knows: it is the one of this key begun just then. */
-async function abortUnrecorded(site: Site, key: string, intendedMs: number, signal: AbortSignal): Promise<void> {
+async function abortUnrecorded(
+  site: Site,
+  key: string,
+  intendedMs: number,
+  signal: AbortSignal,
+): Promise<void> {
   const windowMs = 60_000;
   for await (const page of site.store.listUploads(signal)) {
     for (const { upload, startedMs } of page) {

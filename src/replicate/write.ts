@@ -55,7 +55,9 @@ export async function put(
   signal: AbortSignal,
 ): Promise<WriteResult> {
   const operation = shell.world.uniqueId();
-  return write(shell, replicator, key, signal, (site) => putAt(shell, site, key, body, metadata, operation, signal));
+  return write(shell, replicator, key, signal, (site) =>
+    putAt(shell, site, key, body, metadata, operation, signal),
+  );
 }
 
 /** Deletes by the dataset's write mode. Undefined: no site holds the key. */
@@ -69,7 +71,14 @@ export async function remove(
   const newest = newestOf(record);
   if (!newest || newest.replica.version.deleted) return undefined;
   const operation = shell.world.uniqueId();
-  return write(shell, replicator, key, signal, (site) => removeAt(shell, site, key, operation, signal), newest.sites);
+  return write(
+    shell,
+    replicator,
+    key,
+    signal,
+    (site) => removeAt(shell, site, key, operation, signal),
+    newest.sites,
+  );
 }
 
 async function write(
@@ -101,7 +110,8 @@ async function write(
 
 /** Healthy sites first, those that `preferred` names before the rest, otherwise as configured. */
 function inOrder(shell: Shell, preferred: readonly SiteId[]): Site[] {
-  const rank = (site: Site) => (site.breaker.closed ? 0 : 2) + (preferred.length > 0 && !preferred.includes(site.id) ? 1 : 0);
+  const rank = (site: Site) =>
+    (site.breaker.closed ? 0 : 2) + (preferred.length > 0 && !preferred.includes(site.id) ? 1 : 0);
   return shell.policy.sites.map((id) => siteOf(shell, id)).sort((a, b) => rank(a) - rank(b));
 }
 
@@ -142,12 +152,16 @@ async function spread(
 }
 
 function listOf(outcomes: readonly SiteOutcome[]): string {
-  return outcomes.map(({ site, outcome, error }) => `${site}: ${outcome}${error ? ` (${error})` : ''}`).join('; ');
+  return outcomes
+    .map(({ site, outcome, error }) => `${site}: ${outcome}${error ? ` (${error})` : ''}`)
+    .join('; ');
 }
 
 async function publish(shell: Shell, key: string, site: SiteId, version: Version): Promise<void> {
   const { dataset } = shell.policy;
-  await shell.bus.publish([{ id: version.operation, dataset, key, site, atMs: shell.world.nowMs(), version }]);
+  await shell.bus.publish([
+    { id: version.operation, dataset, key, site, atMs: shell.world.nowMs(), version },
+  ]);
 }
 
 async function putAt(
@@ -159,7 +173,8 @@ async function putAt(
   operation: string,
   signal: AbortSignal,
 ): Promise<Version> {
-  const small = body.size <= shell.settings.partSizeBytes ? await body.read({ from: 0, to: body.size }) : undefined;
+  const small =
+    body.size <= shell.settings.partSizeBytes ? await body.read({ from: 0, to: body.size }) : undefined;
   const digest = small && sha256Hex(small);
   return attempt(shell, site, key, operation, signal, async (record) => {
     const version = nextVersion(record, site.id, { nowMs: shell.world.nowMs(), operation, deleted: false });
@@ -168,11 +183,25 @@ async function putAt(
     const traits = traitsOf(metadata);
     if (!small) return putLarge(shell, site, key, body, metadata, entry, condition, traits, signal);
     const complete = withEntry(metadata, entry);
-    const written = await site.store.write({ key, body: small, metadata: complete, condition, sha256: digest! }, signal);
+    const written = await site.store.write(
+      { key, body: small, metadata: complete, condition, sha256: digest! },
+      signal,
+    );
     if (written.kind === 'conflict') return undefined;
     const { token, digests } = written;
-    const head = { key, size: body.size, token, lastModifiedMs: shell.world.nowMs(), digests, metadata: complete };
-    shell.reads.offer(wholeId(site.id, key, token), body.size, shell.policy.sites.length - 1, { head, bytes: small, digest });
+    const head = {
+      key,
+      size: body.size,
+      token,
+      lastModifiedMs: shell.world.nowMs(),
+      digests,
+      metadata: complete,
+    };
+    shell.reads.offer(wholeId(site.id, key, token), body.size, shell.policy.sites.length - 1, {
+      head,
+      bytes: small,
+      digest,
+    });
     return { version, token, size: body.size, digest: digest!, traits, ...md5Of(digests) };
   });
 }
@@ -205,7 +234,14 @@ async function putLarge(
     signal,
   );
   if (done.kind === 'conflict') return undefined;
-  return { version: entry.version, token: done.token, size: body.size, digest: done.digest, traits, ...md5Of(done.digests) };
+  return {
+    version: entry.version,
+    token: done.token,
+    size: body.size,
+    digest: done.digest,
+    traits,
+    ...md5Of(done.digests),
+  };
 }
 
 async function removeAt(
@@ -247,7 +283,10 @@ async function attempt(
     }
     await lookAgain(shell, site.id, key, signal);
   }
-  throw new StoreFailure('unavailable', `${key} changes faster at ${site.id} than it can be written; try again`);
+  throw new StoreFailure(
+    'unavailable',
+    `${key} changes faster at ${site.id} than it can be written; try again`,
+  );
 }
 
 function conditionAt(record: KeyRecord, site: SiteId): Condition {
@@ -260,10 +299,12 @@ export async function recordOrLook(shell: Shell, key: string, signal: AbortSigna
   const known = await shell.records.get(key);
   if (known) return known;
   await Promise.all(
-    shell.policy.sites.map((site) => lookAgain(shell, site, key, signal).catch((error: unknown) => {
-      signal.throwIfAborted();
-      if (!(error instanceof StoreFailure)) throw error;
-    })),
+    shell.policy.sites.map((site) =>
+      lookAgain(shell, site, key, signal).catch((error: unknown) => {
+        signal.throwIfAborted();
+        if (!(error instanceof StoreFailure)) throw error;
+      }),
+    ),
   );
   return shell.records.read(key);
 }

@@ -42,6 +42,13 @@ for (const [name, product] of Object.entries(products) as [keyof typeof products
   });
 }
 
+// A server of the user's own, Amazon itself among them, is held to everything.
+if (process.env['ISOBAR_TEST_S3']) {
+  objectStoreConformance('s3 on your own server', async () =>
+    openOn(await startServer('s3'), { lacks: {} }, ''),
+  );
+}
+
 if (availableServers().includes('ministack')) {
   describe('ministack, below a prefix', () => {
     let server: RunningServer<S3SiteConfig>;

@@ -54,7 +54,7 @@ const oddNames: Readonly<Record<string, string>> = {
   'a double slash': 'x//y',
   'a double slash at the end': 'x//',
   'a trailing dot': 'name.',
-  'a trailing dot in a segment': 'name./x',
+  'a trailing dot in a segment': 'segment./x',
   'a leading dot': '.hidden',
   'a dash at the front': '-rf',
   'an emoji': 'a\u{1F600}b',
