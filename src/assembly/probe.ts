@@ -1,3 +1,4 @@
+import { StoreFailure } from '../model/failure.ts';
 import { noMetadata } from '../model/metadata.ts';
 import type { Assurance, Capabilities, ObjectStore, Token } from '../ports/object-store.ts';
 import type { World } from '../ports/world.ts';
@@ -20,7 +21,8 @@ export async function probeCapabilities(
     const replace = await probe.replace();
     const complete = await probe.complete();
     const remove = await probe.remove();
-    return { ...store.capabilities, create, replace, complete, remove };
+    const tags = store.capabilities.tags && (await probe.tags());
+    return { ...store.capabilities, create, replace, complete, remove, tags, keys: await probe.keys() };
   } finally {
     await probe.clean();
   }
@@ -83,9 +85,47 @@ class Probe {
     return assured(results.filter(({ kind }) => kind === 'removed').length === 1);
   }
 
+  /** Some servers take tags and never tell of them. */
+  async tags(): Promise<boolean> {
+    const key = `${this.#key}-tagged`;
+    const metadata = { user: {}, tags: { purpose: 'probe' } };
+    const condition = { kind: 'absent' } as const;
+    await this.#store.write({ key, body: new Uint8Array(), metadata, condition }, this.#signal);
+    const head = await this.#store.head(key, this.#signal);
+    return head?.metadata.tags['purpose'] === 'probe';
+  }
+
+  /** A server that keeps keys as paths of files bends some keys in silence. */
+  async keys(): Promise<NonNullable<Capabilities['keys']>> {
+    if (await this.#comesBack(`${this.#key}-key/x/./y`)) return 'any';
+    return (await this.#comesBack(`${this.#key}-key/a\u0001b`)) ? 'paths' : 'files';
+  }
+
+  async #comesBack(key: string): Promise<boolean> {
+    try {
+      const condition = { kind: 'absent' } as const;
+      await this.#store.write({ key, body: new Uint8Array(), metadata: noMetadata, condition }, this.#signal);
+      for await (const page of this.#store.list({ prefix: `${this.#key}-key/` }, this.#signal)) {
+        if (page.some((entry) => entry.key === key)) return true;
+      }
+      return false;
+    } catch (failure) {
+      if (failure instanceof StoreFailure && failure.remedy === 'park') return false;
+      throw failure;
+    }
+  }
+
   async clean(): Promise<void> {
-    const head = await this.#store.head(this.#key, this.#signal).catch(() => undefined);
-    if (head) await this.#store.remove(this.#key, head.token, this.#signal).catch(() => {});
+    try {
+      for await (const page of this.#store.list({ prefix: this.#key }, this.#signal)) {
+        for (const { key } of page) {
+          const head = await this.#store.head(key, this.#signal);
+          if (head) await this.#store.remove(key, head.token, this.#signal);
+        }
+      }
+    } catch {
+      // Left over: a few empty objects below `.isobar/probe/`, which nobody minds.
+    }
   }
 
   async #write(text: string, token: Token | undefined): Promise<Token | undefined> {

@@ -10,7 +10,8 @@ type Open<K extends SiteConfig['kind']> = (
 const drivers: { readonly [K in SiteConfig['kind']]: Open<K> } = {
   s3: async (config, capabilities) => {
     const { createS3Store } = await import('../stores/s3/store.ts');
-    return createS3Store(revealed(config), optional(capabilities));
+    const keys = capabilities?.keys === undefined ? {} : { keys: capabilities.keys };
+    return createS3Store(revealed(config), { ...optional(capabilities), ...keys });
   },
   gcs: async (config, capabilities) => {
     const { createGcsStore } = await import('../stores/gcs/gcs-store.ts');

@@ -24,6 +24,11 @@ export interface Capabilities {
   readonly remove: Assurance;
   /** Tags live beside the metadata; false: the driver keeps them in a metadata entry of its own. */
   readonly tags: boolean;
+  /**
+   * Which keys come back as they were written. `paths`: not with empty, `.` or `..` segments; `files`: neither
+   * with control characters, nor bodies under a key that ends in a slash. Absent: any.
+   */
+  readonly keys?: 'any' | 'paths' | 'files';
   /** Equal bodies share a token's digest part (S3 ETag): X → Y → X can look unchanged to a condition. */
   readonly tokenIsContentDigest: boolean;
 }

@@ -85,7 +85,12 @@ function waiting(store: ObjectStore, gate: () => Promise<void>): ObjectStore {
 }
 
 async function writeNatively(store: ObjectStore, key: string): Promise<void> {
-  const request = { key, body: Buffer.from(key), metadata: noMetadata, condition: { kind: 'absent' } as const };
+  const request = {
+    key,
+    body: Buffer.from(key),
+    metadata: noMetadata,
+    condition: { kind: 'absent' } as const,
+  };
   assert.equal((await store.write(request, signal)).kind, 'written');
 }
 

@@ -1,9 +1,11 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { probeCapabilities } from '../../src/assembly/probe.ts';
 import { openStore } from '../../src/assembly/stores.ts';
 import { type Config, loadConfig } from '../../src/config/index.ts';
 import type { ObjectStore } from '../../src/ports/object-store.ts';
+import { systemWorld } from '../../src/system-world.ts';
 import { type RunningServer, type ServerName, startServer } from '../servers/start.ts';
 
 /** A site of a whole-system test: a real server, and a driver of its own that plays the native client. */
@@ -60,7 +62,7 @@ export async function startSystem(
   await writeFile(configFile, JSON.stringify(document, null, 2));
   const config = loadConfig(configFile, {});
   const live = await Promise.all(
-    started.map(async ({ name, server }) => ({ name, server, native: await openStore(config.sites[name]!) })),
+    started.map(async ({ name, server }) => ({ name, server, native: await openNative(config, name) })),
   );
   return {
     folder,
@@ -73,6 +75,19 @@ export async function startSystem(
       await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+async function openNative(config: Config, site: string): Promise<ObjectStore> {
+  const plain = await openStore(config.sites[site]!);
+  const found = await probeCapabilities(plain, systemWorld, AbortSignal.timeout(20_000));
+  await plain.close();
+  return openStore(config.sites[site]!, {
+    ...found,
+    create: 'conditional',
+    replace: 'conditional',
+    complete: 'conditional',
+    remove: 'conditional',
+  });
 }
 
 /** Writes as a native client does: whatever stands there is replaced. */

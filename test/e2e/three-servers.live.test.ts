@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { after, before, test } from 'node:test';
-import { openConfigured, openState, type OpenedDataset, type State } from '../../src/assembly/open.ts';
+import { type OpenedDataset, openConfigured, openState, type State } from '../../src/assembly/open.ts';
 import { digestOfLeaves, leafBytes, leavesOf } from '../../src/model/digest.ts';
 import { traitsOf } from '../../src/model/entry.ts';
 import { noMetadata, type ObjectMetadata } from '../../src/model/metadata.ts';
@@ -42,7 +42,7 @@ const odd = [
   'emoji 😀.bin',
   '\uE000 private use',
   'a?b=c&d#e',
-  "quote ' and \" double",
+  'quote \' and " double',
   'trailing space ',
   'semi;colon,comma=equals@at',
   'deep/'.repeat(60) + 'end',
@@ -79,7 +79,12 @@ async function write(site: number, key: string, body: Uint8Array, metadata: Obje
   expected.set(key, { digest: digestOfLeaves(leavesOf(body)), traits: traitsOf(metadata) });
 }
 
-async function nativeUpload(site: number, key: string, body: Uint8Array, metadata: ObjectMetadata): Promise<void> {
+async function nativeUpload(
+  site: number,
+  key: string,
+  body: Uint8Array,
+  metadata: ObjectMetadata,
+): Promise<void> {
   const { native } = system.sites[site]!;
   const partSizeBytes = 8 * mebibyte;
   const upload = await native.startUpload({ key, size: body.length, partSizeBytes, metadata }, signal);
@@ -88,7 +93,12 @@ async function nativeUpload(site: number, key: string, body: Uint8Array, metadat
     const bytes = body.subarray(index * partSizeBytes, (index + 1) * partSizeBytes);
     receipts.push(await native.writePart(upload, { index, bytes }, signal));
   }
-  const done = await native.completeUpload(upload, receipts, { condition: { kind: 'absent' }, metadata }, signal);
+  const done = await native.completeUpload(
+    upload,
+    receipts,
+    { condition: { kind: 'absent' }, metadata },
+    signal,
+  );
   assert.equal(done.kind, 'written');
 }
 
@@ -127,7 +137,10 @@ test('1,000 mixed objects arrive everywhere', { skip }, async () => {
     await write(0, keyOf(index), body, metadataOf(index));
   }
   const result = await opened.dataset.sync({}, signal);
-  assert.deepEqual({ owed: result.owed, parked: result.parked, away: result.away }, { owed: { aws: 0, gcp: 0, azure: 0 }, parked: 0, away: {} });
+  assert.deepEqual(
+    { owed: result.owed, parked: result.parked, away: result.away },
+    { owed: { aws: 0, gcp: 0, azure: 0 }, parked: 0, away: {} },
+  );
   await assertEverywhere(expected.keys());
   await assertDeepEqual();
 });
@@ -156,7 +169,8 @@ test('overwrites, deletions and re-creations at each site in turn', { skip }, as
 
 test('nothing is left behind: no upload, no debt', { skip }, async () => {
   for (const { name, native } of system.sites) {
-    for await (const page of native.listUploads(signal)) assert.deepEqual(page, [], `${name} has uploads left`);
+    for await (const page of native.listUploads(signal))
+      assert.deepEqual(page, [], `${name} has uploads left`);
   }
   for (const { site, backlogKeys } of await opened.dataset.status()) assert.equal(backlogKeys, 0, site);
 });

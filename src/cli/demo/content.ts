@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { readdir, stat } from 'node:fs/promises';
+import { lstat, readdir, readFile } from 'node:fs/promises';
 import { join, relative, sep } from 'node:path';
 import { compareKeys, reservedPrefix } from '../../model/key.ts';
 
@@ -28,54 +28,91 @@ export function bytesIn(content: Content): number {
   return bytes;
 }
 
+/** What was read before, by path: a file whose inode, size and times are the same is not read again. */
+export type ReadBefore = Map<string, { readonly identity: string; readonly digest: string }>;
+
 /**
  * Reads `folder` with plain file calls and tells what is not as in `expected`: names and sizes first, and only when
- * these agree every byte of every file.
+ * these agree the bytes of every file.
  */
 export async function differencesAt(
   folder: string,
   expected: Content,
   signal: AbortSignal,
+  before: ReadBefore = new Map(),
 ): Promise<Difference[]> {
-  const sizes = await sizesIn(folder);
+  const found = await filesIn(folder);
   const differences: Difference[] = [];
   for (const [key, { size }] of expected) {
-    const found = sizes.get(key);
-    if (found === undefined) differences.push({ key, kind: 'lacks' });
-    else if (found !== size) differences.push({ key, kind: 'has other bytes in' });
+    const file = found.get(key);
+    if (file === undefined) differences.push({ key, kind: 'lacks' });
+    else if (file.size !== size) differences.push({ key, kind: 'has other bytes in' });
   }
-  for (const key of sizes.keys()) if (!expected.has(key)) differences.push({ key, kind: 'must not have' });
+  for (const key of found.keys()) if (!expected.has(key)) differences.push({ key, kind: 'must not have' });
   if (differences.length > 0) return differences.sort((a, b) => compareKeys(a.key, b.key));
-  for (const [key, { digest }] of expected) {
-    if ((await digestOfFile(join(folder, key), signal)) !== digest) {
-      differences.push({ key, kind: 'has other bytes in' });
-    }
-  }
+  await atOnce(expected, async ([key, { digest }]) => {
+    if ((await digestOf(found.get(key)!, before, signal)) === digest) return;
+    differences.push({ key, kind: 'has other bytes in' });
+  });
   return differences;
 }
 
-/** Sizes of all files by key; Isobar's own, below `.isobar/`, are no content. */
-async function sizesIn(folder: string): Promise<Map<string, number>> {
-  const sizes = new Map<string, number>();
-  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
+interface FoundFile {
+  readonly path: string;
+  readonly size: number;
+  readonly identity: string;
+}
+
+/** All files by key; Isobar's own, below `.isobar/`, are no content. */
+async function filesIn(folder: string): Promise<Map<string, FoundFile>> {
+  const found = new Map<string, FoundFile>();
+  // A folder that is removed while it is read is looked at again with the next call.
+  const entries = (await orGone(readdir(folder, { recursive: true, withFileTypes: true }))) ?? [];
+  await atOnce(entries, async (entry) => {
     const path = join(entry.parentPath, entry.name);
     const key = relative(folder, path).replaceAll(sep, '/');
-    if (!entry.isFile() || key.startsWith(reservedPrefix)) continue;
-    const size = await orGone(stat(path).then((found) => found.size));
-    if (size !== undefined) sizes.set(key, size);
-  }
-  return sizes;
+    if (!entry.isFile() || key.startsWith(reservedPrefix)) return;
+    const stats = await orGone(lstat(path, { bigint: true }));
+    if (stats === undefined) return;
+    const identity = `${stats.ino} ${stats.size} ${stats.mtimeNs} ${stats.ctimeNs}`;
+    found.set(key, { path, size: Number(stats.size), identity });
+  });
+  return found;
 }
 
 /** Undefined when the file is gone. */
-async function digestOfFile(path: string, signal: AbortSignal): Promise<string | undefined> {
+async function digestOf(
+  { path, size, identity }: FoundFile,
+  before: ReadBefore,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const known = before.get(path);
+  if (known?.identity === identity) return known.digest;
+  const digest = await orGone(size <= pieceBytes ? digestOfSmall(path, signal) : digestOfLarge(path, signal));
+  if (digest !== undefined) before.set(path, { identity, digest });
+  return digest;
+}
+
+const pieceBytes = 1024 * 1024;
+
+async function digestOfSmall(path: string, signal: AbortSignal): Promise<string> {
+  return bodyOf(await readFile(path, { signal })).digest;
+}
+
+async function digestOfLarge(path: string, signal: AbortSignal): Promise<string> {
   const hash = createHash('sha256');
-  const read = async (): Promise<string> => {
-    for await (const piece of createReadStream(path, { signal, highWaterMark: 1024 * 1024 }))
-      hash.update(piece);
-    return hash.digest('hex');
+  for await (const piece of createReadStream(path, { signal, highWaterMark: pieceBytes })) hash.update(piece);
+  return hash.digest('hex');
+}
+
+const filesAtOnce = 8;
+
+async function atOnce<T>(items: Iterable<T>, work: (item: T) => Promise<void>): Promise<void> {
+  const queue = [...items].values();
+  const worker = async (): Promise<void> => {
+    for (const item of queue) await work(item);
   };
-  return orGone(read());
+  await Promise.all(Array.from({ length: filesAtOnce }, worker));
 }
 
 /** A file may be replaced between two looks. */

@@ -2,6 +2,8 @@ import { rm, statfs } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { bytesText, countText } from '../text.ts';
+import { siteAway } from './away.ts';
+import { sparesNeeded } from './changes.ts';
 import { bytesIn, type Content } from './content.ts';
 import { DemoFailure } from './failure.ts';
 import { datasetName, makePlaces, type Places } from './places.ts';
@@ -16,10 +18,11 @@ import {
   type SourceLimits,
   takeOver,
 } from './source.ts';
-import { deepVerification, firstCopy, nativeChanges, type Stage, siteAway, sparesNeeded } from './steps.ts';
+import type { Stage } from './stage.ts';
+import { deepVerification, firstCopy, nativeChanges } from './steps.ts';
 
 const projectRoot = fileURLToPath(new URL('../../../', import.meta.url));
-const most: SourceLimits = { files: 1_000, bytes: 300 * 1024 * 1024, copyMs: 3_000 };
+const most: SourceLimits = { files: 500, bytes: 256 * 1024 * 1024, copyMs: 2_500 };
 const closeMs = 5_000;
 
 export interface DemoRequest {
@@ -101,6 +104,7 @@ async function play(places: Places, screen: Screen, prepared: Prepared, signal: 
     content,
     spare,
     ownFolder,
+    before: new Map(),
     signal: AbortSignal.any([signal, replication.broken]),
   };
   try {

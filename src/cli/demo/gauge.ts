@@ -1,6 +1,6 @@
 import type { SiteStatus } from '../../replicate/lag.ts';
 import type { Events } from '../../replicate/shell.ts';
-import { bytesText, countText, spanText, table } from '../text.ts';
+import { bytesText, countText, spanText } from '../text.ts';
 import type { Row } from './screen.ts';
 
 interface Arrival {
@@ -36,8 +36,11 @@ export class Gauge {
   /** One row per site. `last`: the rate is that of the whole step, not of this moment. */
   rows(statuses: readonly SiteStatus[], last: boolean): Row[] {
     const cells = statuses.map((status) => this.#cells(status, last));
-    return table(cells, [2, 3, 4]).map((text, index) => ({
-      text: `   ${text}`,
+    return cells.map((row, index) => ({
+      text: `   ${row
+        .map((cell, column) => padded(cell, column))
+        .join('  ')
+        .trimEnd()}`,
       tone: statuses[index]!.state === 'away' ? 'yellow' : 'plain',
     }));
   }
@@ -47,7 +50,7 @@ export class Gauge {
     const bytes = sum(arrivals);
     const { lagMs, backlogKeys } = status;
     return [
-      status.site.padEnd(5),
+      status.site,
       status.state === 'unknown' ? 'new' : status.state,
       countText(arrivals.length, 'change'),
       bytesText(bytes),
@@ -63,6 +66,15 @@ export class Gauge {
     const tookMs = (arrivals.at(-1)?.atMs ?? nowMs) - this.#begunMs;
     return sum(arrivals) / (Math.max(tookMs, 1) / 1000);
   }
+}
+
+/** The same at every step, or the rows would jump while they are rewritten. */
+const widths = [-5, -4, 13, 9, 11, -11, -1];
+
+/** Numbers to the right, words to the left. */
+function padded(cell: string, column: number): string {
+  const width = widths[column] ?? 0;
+  return width < 0 ? cell.padEnd(-width) : cell.padStart(width);
 }
 
 function sum(arrivals: readonly Arrival[]): number {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { SiteStatus } from '../../replicate/lag.ts';
 import { printable, spanText } from '../text.ts';
-import { type Content, type Difference, differencesAt } from './content.ts';
+import { type Content, type Difference, differencesAt, type ReadBefore } from './content.ts';
 import { DemoFailure } from './failure.ts';
 import type { Places, SiteName } from './places.ts';
 
@@ -13,6 +13,7 @@ export interface Aim {
   readonly sites: readonly SiteName[];
   /** What must be so besides; its words stand in the message when it never comes true. */
   readonly also?: { readonly words: string; readonly holds: (statuses: readonly SiteStatus[]) => boolean };
+  readonly before: ReadBefore;
   readonly timeoutMs?: number;
 }
 
@@ -37,7 +38,7 @@ async function isReached(aim: Aim, signal: AbortSignal): Promise<boolean> {
   const wanted = statuses.filter(({ site }) => aim.sites.includes(site as SiteName));
   if (!wanted.every(isSettled) || aim.also?.holds(statuses) === false) return false;
   for (const site of aim.sites) {
-    const differences = await differencesAt(aim.places.folderOf(site), aim.content, signal);
+    const differences = await differencesAt(aim.places.folderOf(site), aim.content, signal, aim.before);
     if (differences.length > 0) return false;
   }
   return true;
@@ -51,7 +52,7 @@ async function complaint(aim: Aim, timeoutMs: number, signal: AbortSignal): Prom
   const statuses = await aim.status();
   const lines = [`not done within ${spanText(timeoutMs)}:`];
   for (const site of aim.sites) {
-    const differences = await differencesAt(aim.places.folderOf(site), aim.content, signal);
+    const differences = await differencesAt(aim.places.folderOf(site), aim.content, signal, aim.before);
     const status = statuses.find((one) => one.site === site);
     lines.push(`${site} ${differencesText(differences)}${status ? `; ${statusText(status)}` : ''}`);
   }

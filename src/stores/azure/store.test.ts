@@ -6,7 +6,10 @@ import { inspect } from 'node:util';
 import { StoreFailure, type StoreFailureCode } from '../../model/failure.ts';
 import { noMetadata } from '../../model/metadata.ts';
 import type { ObjectStore } from '../../ports/object-store.ts';
-import type { AzureStoreConfig } from './config.ts';
+import { HttpClient } from '../http/send.ts';
+import type { Authorizer } from './authorize.ts';
+import { type AzureStoreConfig, resolveTarget } from './config.ts';
+import { Container } from './container.ts';
 import { type AzureStoreOptions, createAzureStore } from './store.ts';
 
 interface Reply {
@@ -34,12 +37,10 @@ const blob = {
 };
 
 /** A server that says what the test wants; `seen` are the requests it got. */
-async function storeOver(
+async function listening(
   t: TestContext,
   reply: (request: IncomingMessage) => Reply,
-  config: Partial<AzureStoreConfig> = { accountKey },
-  options: AzureStoreOptions = {},
-): Promise<{ store: ObjectStore; seen: string[] }> {
+): Promise<{ endpoint: string; seen: string[] }> {
   const seen: string[] = [];
   const server: Server = createServer((request, response) => {
     request.resume();
@@ -51,12 +52,19 @@ async function storeOver(
     });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}/acct`;
+  t.after(() => server.close());
+  return { endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}/acct`, seen };
+}
+
+async function storeOver(
+  t: TestContext,
+  reply: (request: IncomingMessage) => Reply,
+  config: Partial<AzureStoreConfig> = { accountKey },
+  options: AzureStoreOptions = {},
+): Promise<{ store: ObjectStore; seen: string[] }> {
+  const { endpoint, seen } = await listening(t, reply);
   const store = createAzureStore({ container: 'photos', endpoint, ...config }, options);
-  t.after(async () => {
-    await store.close();
-    server.close();
-  });
+  t.after(() => store.close());
   return { store, seen };
 }
 
@@ -138,6 +146,30 @@ test('lost races are conflicts', async (t) => {
     assert.deepEqual(await store.write({ ...here, condition }, signal), { kind: 'conflict' });
     assert.deepEqual(await store.remove('a', '0x1', signal), { kind: 'conflict' });
   }
+});
+
+test('a lease is no lost race', async (t) => {
+  const { store } = await storeOver(t, () => refusal(412, 'LeaseIdMissing'));
+  assert.equal((await failureOf(store.remove('a', '0x1', signal))).code, 'unavailable');
+  const condition = { kind: 'match', token: '0x1' } as const;
+  assert.equal((await failureOf(store.write({ ...here, condition }, signal))).code, 'unavailable');
+});
+
+test('a credential that was refused is not used again', async (t) => {
+  const server = await listening(t, () => refusal(401, 'InvalidAuthenticationInfo'));
+  const http = new HttpClient();
+  t.after(() => http.close());
+  let forgotten = 0;
+  const authorizer: Authorizer = {
+    authorize: async (request) => request,
+    forget: () => {
+      forgotten += 1;
+    },
+  };
+  const target = resolveTarget({ container: 'photos', endpoint: server.endpoint, accountKey });
+  const container = new Container(target, http, authorizer, { nowMs: Date.now, tags: true });
+  await container.send({ method: 'HEAD', what: 'trying' }, signal);
+  assert.equal(forgotten, 1);
 });
 
 test('a token that would match anything is never sent', async (t) => {

@@ -12,6 +12,17 @@ export interface FolderNames {
   readonly symlinks: string[];
   /** Sockets, pipes, devices. */
   readonly specials: string[];
+  /** There are more entries, all greater than the last of these, which are sorted then. */
+  readonly isCut: boolean;
+}
+
+/** Which entries of a directory are wanted; by default all. */
+export interface NamesWanted {
+  /** Only greater ones. */
+  readonly after?: string | undefined;
+  readonly accept?: (entry: string) => boolean;
+  /** The smallest so many, at least: a directory of any size is read in this much memory. */
+  readonly limit?: number;
 }
 
 /**
@@ -41,7 +52,7 @@ export interface FileCalls {
   rmdir(path: string): Promise<void>;
   /** Sets the times to now. */
   touch(path: string): Promise<void>;
-  names(path: string): Promise<FolderNames>;
+  names(path: string, wanted?: NamesWanted): Promise<FolderNames>;
   /** Without giving up the thread: the moment in which an object has no name must stay microseconds long. */
   renameNow(from: string, to: string): void;
   linkNow(existing: string, path: string): void;
@@ -93,15 +104,46 @@ async function writeAll(fd: number, bytes: Uint8Array, position: number): Promis
   }
 }
 
-async function names(path: string): Promise<FolderNames> {
-  const found: FolderNames = { entries: [], symlinks: [], specials: [] };
+async function names(path: string, wanted: NamesWanted = {}): Promise<FolderNames> {
+  const entries = new SmallestNames(wanted);
+  const [symlinks, specials]: [string[], string[]] = [[], []];
   for await (const entry of await opendir(path, { encoding: 'latin1' as 'utf8', bufferSize: 1024 })) {
-    if (entry.isFile()) found.entries.push(entry.name);
-    else if (entry.isDirectory()) found.entries.push(`${entry.name}/`);
-    else if (entry.isSymbolicLink()) found.symlinks.push(entry.name);
-    else found.specials.push(entry.name);
+    if (entry.isFile()) entries.add(entry.name);
+    else if (entry.isDirectory()) entries.add(`${entry.name}/`);
+    else if (entry.isSymbolicLink()) symlinks.push(entry.name);
+    else specials.push(entry.name);
   }
-  return found;
+  return { entries: entries.names, symlinks, specials, isCut: entries.isCut };
+}
+
+/** Keeps the smallest of many names: at twice the limit, the greater half goes. */
+class SmallestNames {
+  readonly names: string[] = [];
+  isCut = false;
+  readonly #wanted: NamesWanted;
+  readonly #limit: number;
+  #below: string | undefined;
+
+  constructor(wanted: NamesWanted) {
+    this.#wanted = wanted;
+    this.#limit = wanted.limit ?? Number.POSITIVE_INFINITY;
+  }
+
+  add(name: string): void {
+    const { after, accept } = this.#wanted;
+    if (after !== undefined && name <= after) return;
+    if (this.#below !== undefined && name > this.#below) return;
+    if (accept !== undefined && !accept(name)) return;
+    this.names.push(name);
+    if (this.names.length >= this.#limit * 2) this.#cut();
+  }
+
+  #cut(): void {
+    this.names.sort();
+    this.names.length = this.#limit;
+    this.#below = this.names.at(-1);
+    this.isCut = true;
+  }
 }
 
 /** The system's code of a failed call (`ENOENT`), or undefined when `cause` is something else. */

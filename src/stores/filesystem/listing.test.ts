@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { compareKeys } from '../../model/key.ts';
 import type { ListRequest } from '../../ports/object-store.ts';
-import { nodeCalls } from './calls.ts';
+import { type FileCalls, type NamesWanted, nodeCalls } from './calls.ts';
 import { thisOwner } from './owner.ts';
 import { keysOf, put, type ScratchFolder, scratchFolder, textAt } from './scratch-folder.ts';
 import { createFilesystemStore } from './store.ts';
@@ -79,8 +79,8 @@ describe('a key that is being replaced while its directory is read is listed all
     let replacing: Promise<unknown> | undefined;
     const calls = {
       ...nodeCalls,
-      names: async (path: string) => {
-        if (!isArmed || !path.endsWith('/.')) return await nodeCalls.names(path);
+      names: async (path: string, wanted?: NamesWanted) => {
+        if (!isArmed || !path.endsWith('/.')) return await nodeCalls.names(path, wanted);
         isArmed = false;
         replacing = put(store, 'd/a', 'new');
         await atOldName.promise;
@@ -138,6 +138,32 @@ describe('a key that is being replaced while its directory is read is listed all
     const reader = createFilesystemStore({ path: folder.path });
     assert.deepEqual(await keysOf(reader), ['a']);
     await reader.close();
+  });
+});
+
+describe('a directory with more names than are held in memory', () => {
+  const names = Array.from({ length: 95 }, (_, i) => `${(i * 37) % 95}`.padStart(3, '0'));
+  beforeEach(async () => {
+    for (const name of names) await writeFile(join(folder.path, name), '');
+    await mkdir(join(folder.path, '050.d'));
+    await writeFile(join(folder.path, '050.d', 'inner'), '');
+  });
+
+  test('is read several times, and every name comes once and in order', async () => {
+    let readings = 0;
+    const calls: FileCalls = {
+      ...nodeCalls,
+      names: (path, wanted) => {
+        readings += wanted?.limit === undefined ? 0 : 1;
+        return nodeCalls.names(path, wanted?.limit === undefined ? wanted : { ...wanted, limit: 10 });
+      },
+    };
+    const store = createFilesystemStore({ path: folder.path }, { calls });
+    const expected = [...names, '050.d/inner'].sort();
+    assert.deepEqual(await keysOf(store), expected);
+    assert.ok(readings > 4, `${readings} readings`);
+    assert.deepEqual(await keysOf(store, { after: '033', until: '07' }), expected.slice(34, 71));
+    await store.close();
   });
 });
 

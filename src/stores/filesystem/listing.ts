@@ -1,7 +1,7 @@
 import type { BigIntStats } from 'node:fs';
 import { StoreFailure } from '../../model/failure.ts';
 import type { ListEntry, ListRequest } from '../../ports/object-store.ts';
-import { type FileCalls, type FolderNames, unless } from './calls.ts';
+import { type FileCalls, type FolderNames, type NamesWanted, unless } from './calls.ts';
 import type { Commits } from './commit.ts';
 import type { Folder, Folders } from './folders.ts';
 import { tokenOf } from './identity.ts';
@@ -89,7 +89,7 @@ async function everything(parts: ListingParts, span: Span): Promise<AsyncGenerat
     calls,
     onSkipped,
     onVanished: () => site.verify(),
-    readNames: (folder, path) => namesIn(parts, folder, path, hasPeers),
+    readNames: (folder, path, wanted) => namesIn(parts, folder, path, wanted, hasPeers),
   };
   const plain = plainWalk(parts, walkParts, span);
   const oddRoot = [site.root, reservedFolder, oddFolder].join('/');
@@ -127,26 +127,40 @@ async function namesIn(
   parts: ListingParts,
   folder: Folder,
   path: readonly string[],
+  wanted: NamesWanted,
   hasPeers: boolean,
 ): Promise<FolderNames> {
   const { commits, calls } = parts;
-  const read = () => (hasPeers ? namesAtRest(calls, folder) : calls.names(folder.at('.')));
+  const read = () => (hasPeers ? namesAtRest(calls, folder, wanted) : calls.names(folder.at('.'), wanted));
   const { result, gaps } = await commits.watchingGaps(read);
   const aside = hasPeers ? await commits.keysAside() : [];
   const missing = [...gaps, ...aside].flatMap((key) => namesAt(parts, key, path));
-  if (missing.length === 0) return result;
-  return { ...result, entries: [...new Set([...result.entries, ...missing])] };
+  const isWanted = (name: string) =>
+    (wanted.after === undefined || name > wanted.after) && (wanted.accept?.(name) ?? true);
+  return withNames(result, { ...result, isCut: false, entries: missing.filter(isWanted) });
 }
 
-async function namesAtRest(calls: FileCalls, folder: Folder): Promise<FolderNames> {
+/** All names of both; where one was cut, only as far as that one reaches. */
+function withNames(first: FolderNames, second: FolderNames): FolderNames {
+  if (second.entries.length === 0) return first;
+  const ends = [first, second].filter((names) => names.isCut).map((names) => names.entries.at(-1)!);
+  const end = ends.sort()[0];
+  const entries = [...new Set([...first.entries, ...second.entries])].sort();
+  return {
+    ...second,
+    entries: end === undefined ? entries : entries.filter((name) => name <= end),
+    isCut: end !== undefined,
+  };
+}
+
+async function namesAtRest(calls: FileCalls, folder: Folder, wanted: NamesWanted): Promise<FolderNames> {
   let before = await calls.lstat(folder.at('.'));
-  let all = await calls.names(folder.at('.'));
+  let all = await calls.names(folder.at('.'), wanted);
   for (let reading = 1; reading < maxReadings; reading++) {
     const after = await calls.lstat(folder.at('.'));
     if (after.mtimeNs === before.mtimeNs && after.ctimeNs === before.ctimeNs) return all;
     before = after;
-    const again = await calls.names(folder.at('.'));
-    all = { ...again, entries: [...new Set([...all.entries, ...again.entries])] };
+    all = withNames(all, await calls.names(folder.at('.'), wanted));
   }
   return all;
 }

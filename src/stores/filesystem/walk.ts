@@ -1,5 +1,5 @@
 import { StoreFailure } from '../../model/failure.ts';
-import type { FileCalls, FolderNames } from './calls.ts';
+import type { FileCalls, FolderNames, NamesWanted } from './calls.ts';
 import type { Folder, Folders } from './folders.ts';
 import { keyOfBytes, oddFolder, oddNameBytes, reservedFolder, storeFolder } from './names.ts';
 
@@ -42,7 +42,7 @@ export interface WalkParts {
   readonly folders: Folders;
   readonly calls: FileCalls;
   /** Reads a directory's names, and those that were gone only for the moment of a replacement. */
-  readonly readNames: (folder: Folder, path: readonly string[]) => Promise<FolderNames>;
+  readonly readNames: (folder: Folder, path: readonly string[], wanted: NamesWanted) => Promise<FolderNames>;
   readonly onSkipped: (skipped: Skipped) => void;
   /** A directory that was seen is gone: throws when the whole folder is. */
   readonly onVanished: () => Promise<void>;
@@ -70,6 +70,8 @@ export const oddTree: Tree = {
 
 /** Candidates per batch. */
 const batchSize = 1000;
+/** Names of one directory in memory, once again as many while it is read. A larger one is read several times. */
+const namesAtOnce = 200_000;
 
 /**
  * All files below `path` whose keys lie in `span`, in the order of their keys' bytes. In memory: the names of the
@@ -83,7 +85,7 @@ export async function* walk(
   span: Span,
 ): AsyncGenerator<Candidate[]> {
   let batch: Candidate[] = [];
-  for (const { entry, bytes } of await entriesOf(parts, tree, path, base, span)) {
+  for await (const { entry, bytes } of entriesOf(parts, tree, path, base, span)) {
     if (!entry.endsWith('/')) {
       const key = keyOfBytes(bytes);
       if (key !== undefined) batch.push({ bytes, key, folder: path, name: textOf(entry) });
@@ -105,21 +107,27 @@ interface Entry {
   readonly bytes: string;
 }
 
-async function entriesOf(
+async function* entriesOf(
   parts: WalkParts,
   tree: Tree,
   path: readonly string[],
   base: string,
   span: Span,
-): Promise<Iterable<Entry>> {
-  const folder = await parts.folders.open(path);
-  if (folder === 'absent') await parts.onVanished();
-  if (typeof folder === 'string') return [];
-  const names = await parts.readNames(folder, path).finally(() => folder.close());
-  report(parts, path, names);
-  return tree === plainTree
-    ? plainEntries(parts, path, base, span, names)
-    : oddEntries(parts, path, base, span, names);
+): AsyncGenerator<Entry> {
+  const isPlain = tree === plainTree;
+  const wanted = isPlain
+    ? { accept: (entry: string) => reaches(base + entry, span), limit: namesAtOnce }
+    : {};
+  for (let after: string | undefined, isFirst = true; ; isFirst = false) {
+    const folder = await parts.folders.open(path);
+    if (folder === 'absent') await parts.onVanished();
+    if (typeof folder === 'string') return;
+    const names = await parts.readNames(folder, path, { ...wanted, after }).finally(() => folder.close());
+    if (isFirst) report(parts, path, names);
+    yield* isPlain ? plainEntries(parts, path, base, names) : oddEntries(parts, path, base, span, names);
+    if (!names.isCut) return;
+    after = names.entries.at(-1);
+  }
 }
 
 /** Sorted as they are: no object per name is made before its turn. */
@@ -127,14 +135,13 @@ function* plainEntries(
   parts: WalkParts,
   path: readonly string[],
   base: string,
-  span: Span,
   names: FolderNames,
 ): Generator<Entry> {
   for (const entry of names.entries.sort()) {
     const bytes = plainTree.nameBytes(entry, path);
     if (bytes === 'own') continue;
     if (bytes === 'name-is-not-utf-8') parts.onSkipped({ path: shown(path, entry), because: bytes });
-    else if (reaches(base + entry, span)) yield { entry, bytes: base + entry };
+    else yield { entry, bytes: base + entry };
   }
 }
 

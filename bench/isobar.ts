@@ -1,0 +1,81 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Config, parseConfig } from '../src/config/index.ts';
+import type { SiteConfig } from '../test/servers/start.ts';
+import type { Command } from './measured.ts';
+
+export const datasetName = 'bench';
+
+type Sites = Readonly<Record<string, SiteConfig>>;
+
+/** The configuration in words, as a person would write it; JSON is YAML. */
+function configText(sites: Sites, state: string): string {
+  const entries = Object.entries(sites).map(([name, site]) => [
+    name,
+    site.kind === 'gcs' ? { ...site, anonymous: true } : site,
+  ]);
+  return JSON.stringify({
+    state,
+    sites: Object.fromEntries(entries),
+    datasets: { [datasetName]: { sites: Object.keys(sites) } },
+  });
+}
+
+/** For work inside a process: the same configuration as the command line gets. */
+export function configuredSites(sites: Sites, state = '.isobar-state'): Config {
+  // One dataset wants two sites; a single one is enough for a look at a bucket.
+  const two = Object.keys(sites).length === 1 ? { ...sites, other: Object.values(sites)[0]! } : sites;
+  return parseConfig(configText(unlike(two), state), join(tmpdir(), 'isobar.yaml'), {});
+}
+
+/** The same bucket twice is refused; the other one is never touched. */
+function unlike(sites: Sites): Sites {
+  const { other } = sites;
+  if (other === undefined) return sites;
+  const moved = other.kind === 'azure' ? { ...other, container: 'other' } : { ...other, bucket: 'other' };
+  return { ...sites, other: moved };
+}
+
+/** Isobar as a person runs it: `isobar sync`, with a state folder of its own. */
+export class Isobar {
+  readonly #folder = mkdtempSync(join(tmpdir(), 'isobar-bench-'));
+  readonly sites: Sites;
+
+  constructor(sites: Sites) {
+    this.sites = sites;
+    writeFileSync(this.#config, configText(sites, join(this.#folder, 'state')), { mode: 0o600 });
+  }
+
+  get #config(): string {
+    return join(this.#folder, 'isobar.yaml');
+  }
+
+  /** The same dataset through other addresses: a proxy, say. */
+  command(sites: Sites = this.sites): Command {
+    if (sites !== this.sites)
+      writeFileSync(this.#config, configText(sites, join(this.#folder, 'state')), { mode: 0o600 });
+    return isobarCommand(['--config', this.#config, '--json', 'sync', datasetName]);
+  }
+
+  remove(): void {
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+const main = join(import.meta.dirname, '..', 'src', 'cli', 'main.ts');
+
+export function isobarCommand(args: readonly string[]): Command {
+  const env = { PATH: process.env['PATH'] ?? '', HOME: '/nonexistent', NO_COLOR: '1' };
+  return { program: process.execPath, args: [main, ...args], env };
+}
+
+/** How long the pass itself took, by Isobar's own report: without the start of Node and of the program. */
+export function passSeconds(stdout: string): number {
+  for (const line of stdout.split('\n')) {
+    if (line === '') continue;
+    const told = JSON.parse(line) as { tookMs?: number };
+    if (told.tookMs !== undefined) return told.tookMs / 1000;
+  }
+  return Number.NaN;
+}
