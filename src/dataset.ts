@@ -30,7 +30,7 @@ import {
 import { Replicator } from './replicate/replicator.ts';
 import { SharedReads } from './replicate/shared-reads.ts';
 import { defaultSettings, type Events, type Settings, type Shell, type Site } from './replicate/shell.ts';
-import { abandonUpload } from './replicate/upload.ts';
+import { clearUploads } from './replicate/upload.ts';
 import { type Body, put, recordOrLook, remove, type WriteResult } from './replicate/write.ts';
 import { join } from './sources/scan/join.ts';
 
@@ -93,6 +93,7 @@ export class Dataset {
       records: new Records(parts.ledger, parts.policy.dataset),
       bus: parts.bus,
       reads: new SharedReads(sharedReadBytes),
+      uploading: new Set(),
       world: parts.world,
       events: parts.events ?? {},
       settings: { ...defaultSettings, ...parts.settings },
@@ -331,22 +332,9 @@ export class Dataset {
     while ((await bus.backlog(policy.dataset)).changes > 0) await world.sleep(20, signal);
   }
 
-  /** Uploads that carry a write which is no longer the newest, or which nobody goes on with. */
   async #cleanUploads(result: PassResult, signal: AbortSignal): Promise<void> {
     for (const site of this.policy.sites) {
-      if (result.sites[site]?.away) continue;
-      for await (const page of this.#shell.records.uploads(site)) {
-        for (const { key, row } of page) {
-          const newest = newestOf(await this.#shell.records.read(key))?.replica.version.operation;
-          const busy = this.#replicator?.lanes.get(site)?.holds(key) ?? false;
-          const old = this.#shell.world.nowMs() - row.intendedMs > 24 * 3_600_000;
-          if (busy || (newest === row.operation && !old)) continue;
-          await abandonUpload(this.#shell, this.#siteNamed(site), key, signal).catch((error: Error) => {
-            signal.throwIfAborted();
-            this.#shell.events.failed?.({ site, key, error });
-          });
-        }
-      }
+      if (!result.sites[site]?.away) await clearUploads(this.#shell, this.#siteNamed(site), signal);
     }
   }
 

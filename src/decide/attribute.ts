@@ -90,7 +90,7 @@ function ownWrite(
   if (Object.keys(record.replicas).length === 0) return entry;
   const held = record.replicas[site];
   const twin = Object.values(record.replicas).find((one) => relate(one.version, entry.version) === 'same');
-  const old = held !== undefined && covers(seenBy(held), entry.version.dot);
+  const old = held !== undefined && !held.noted && covers(seenBy(held), entry.version.dot);
   if (old && !(twin && held.version.operation === entry.version.operation && held.unread)) return undefined;
   const expected = entry.digest ?? twin?.digest;
   if (digest !== undefined) return expected === undefined || expected === digest ? entry : undefined;

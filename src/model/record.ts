@@ -16,6 +16,11 @@ export interface Replica {
   readonly traits?: string;
   /** Writes this site has seen lose, beyond the past of `version`. */
   readonly seen?: Vector;
+  /**
+   * A deletion that was only noted: nothing was removed here, because nothing was known to be here. What turns up
+   * with an older version is a late copy, not something that somebody brought back.
+   */
+  readonly noted?: true;
   /** Known from a listing alone: its metadata has not been read yet. */
   readonly unread?: true;
 }

@@ -8,6 +8,10 @@ export interface World {
   random(): number;
   /** 22 characters, unique for ever. */
   uniqueId(): string;
+  /** Names this worker among all, the dead ones included; kept in the ledger. */
+  readonly worker: string;
+  /** Whether that worker has surely ended; false where it cannot be seen from here. */
+  hasEnded(worker: string): boolean;
   /** Rejects with the signal's reason when it aborts. */
   sleep(ms: number, signal: AbortSignal): Promise<void>;
 }

@@ -76,8 +76,9 @@ async function copyOrLookAgain(
 
 /** The target holds the winner's content already, or its absence: it takes over the version. */
 function noted(newest: Replica, held: Replica | undefined): Proof {
-  const { unread: _, ...same } = held ?? { size: 0 };
-  return { kind: 'proof', outcome: 'noted', target: { ...same, version: newest.version } };
+  const { unread: _, noted: __, ...same } = held ?? { size: 0 };
+  const late = newest.version.deleted ? ({ noted: true } as const) : {};
+  return { kind: 'proof', outcome: 'noted', target: { ...same, ...late, version: newest.version } };
 }
 
 /**

@@ -25,6 +25,8 @@ interface Task {
   /** Offered again while it was running: what the run saw may be old. */
   again: boolean;
   owed: boolean;
+  /** Being handed to the debts; a debt written after the copy was confirmed would stay for nothing. */
+  handedOver?: Promise<void>;
   waiters: ((settled: Settled) => void)[];
 }
 
@@ -173,11 +175,18 @@ export class Lane {
           });
         } else if (task.owed) await this.#settleUp(task);
         if (carried.othersMayNeed) this.#tellOthers(task.key, task.sinceMs);
+        if (task.handedOver && !task.again) await this.#takeBack(task, task.handedOver);
       } while (task.again);
       this.#finish(task, 'done');
     } catch (failure) {
       await this.#failed(task, failure);
     }
+  }
+
+  async #takeBack(task: Task, handedOver: Promise<void>): Promise<void> {
+    await handedOver;
+    // Offered again meanwhile: whoever offered it may have been told that it is owed, so the debt stays.
+    if (task.owed && !task.again) await this.#settleUp(task);
   }
 
   async #settleUp(task: Task): Promise<void> {
@@ -256,10 +265,12 @@ export class Lane {
     const away = !this.target.site.breaker.closed;
     for (const task of [...this.#tasks.values()]) {
       if (task.owed || (!away && world.monotonicMs() - task.offeredMs < settings.patienceMs)) continue;
-      await this.#owe(task).then(
+      if (this.#tasks.get(task.key) !== task) continue;
+      task.handedOver = this.#owe(task).then(
         () => this.#tell(task, 'owed'),
         () => {},
       );
+      await task.handedOver;
     }
   }
 

@@ -83,6 +83,8 @@ export interface UploadRow {
   readonly operation: string;
   /** When it was intended; a crash right after the start leaves this alone, and the clean-up looks for the rest. */
   readonly intendedMs: number;
+  /** Who works on it; when that worker has ended, another may go on with it or clear it away. */
+  readonly worker: string;
   readonly upload?: Upload;
 }
 

@@ -58,6 +58,8 @@ export interface Shell {
   readonly records: Records;
   readonly bus: Bus;
   readonly reads: SharedReads;
+  /** Uploads in parts that this worker has in hand: `site\0key`. */
+  readonly uploading: Set<string>;
   readonly world: World;
   readonly events: Events;
   readonly settings: Settings;

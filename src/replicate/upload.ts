@@ -1,3 +1,4 @@
+import { newestOf } from '../decide/resolve.ts';
 import { digestOfLeaves, leafBytes } from '../model/digest.ts';
 import { StoreFailure } from '../model/failure.ts';
 import type { ObjectMetadata } from '../model/metadata.ts';
@@ -12,7 +13,7 @@ import type {
   Upload,
 } from '../ports/object-store.ts';
 import type { Target } from './copy.ts';
-import type { PartRow } from './records.ts';
+import type { PartRow, UploadRow } from './records.ts';
 import type { Shell, Site } from './shell.ts';
 
 export interface LargeBody {
@@ -46,6 +47,21 @@ const partsAtOnce = 5;
  * remembered, so that a restart does not send it again.
  */
 export async function uploadInParts(
+  shell: Shell,
+  body: LargeBody,
+  target: Target,
+  signal: AbortSignal,
+): Promise<Uploaded | Conflict> {
+  const id = `${target.site.id}\0${body.key}`;
+  shell.uploading.add(id);
+  try {
+    return await sendAndCommit(shell, body, target, signal);
+  } finally {
+    shell.uploading.delete(id);
+  }
+}
+
+async function sendAndCommit(
   shell: Shell,
   body: LargeBody,
   target: Target,
@@ -102,6 +118,30 @@ export async function abandonUpload(
   await shell.records.commit([shell.records.rememberUpload(site.id, key, undefined)]);
 }
 
+/** Clears away uploads that nobody goes on with: their worker has ended, and their write is there or no longer wanted. */
+export async function clearUploads(shell: Shell, site: Site, signal: AbortSignal): Promise<void> {
+  for await (const page of shell.records.uploads(site.id)) {
+    for (const { key, row } of page) {
+      if (isInHand(shell, site, key, row)) continue;
+      const record = await shell.records.read(key);
+      const wanted = newestOf(record)?.replica.version.operation === row.operation;
+      const there = record.replicas[site.id]?.version.operation === row.operation;
+      if (wanted && !there) continue;
+      await abandonUpload(shell, site, key, signal).catch((error: Error) => {
+        signal.throwIfAborted();
+        shell.events.failed?.({ site: site.id, key, error });
+      });
+    }
+  }
+}
+
+const forgottenMs = 24 * 3_600_000;
+
+function isInHand(shell: Shell, site: Site, key: string, row: UploadRow): boolean {
+  if (row.worker === shell.world.worker) return shell.uploading.has(`${site.id}\0${key}`);
+  return !shell.world.hasEnded(row.worker) && shell.world.nowMs() - row.intendedMs < forgottenMs;
+}
+
 /** The smallest multiple of a leaf that keeps the body within the store's number of parts. */
 export function partSizeFor(size: number, limits: StoreLimits, preferred: number): number {
   const needed = Math.max(preferred, Math.ceil(size / limits.maxParts), limits.minPartBytes);
@@ -128,14 +168,17 @@ async function resumeOrStart(
   const { key, size, operation } = body;
   const row = await shell.records.uploadOf(site.id, key);
   if (row?.upload && row.operation === operation && row.upload.size === size) {
+    const taken = { ...row, worker: shell.world.worker };
+    await shell.records.commit([shell.records.rememberUpload(site.id, key, taken)]);
     return { upload: row.upload, done: await shell.records.partsOf(site.id, row.upload.id) };
   }
   if (row) await abandonUpload(shell, site, key, signal);
   const partSizeBytes = partSizeFor(size, site.store.limits, shell.settings.partSizeBytes);
   const intendedMs = shell.world.nowMs();
+  const { worker } = shell.world;
   const remember = (upload?: Upload) =>
     shell.records.commit([
-      shell.records.rememberUpload(site.id, key, { operation, intendedMs, ...(upload ? { upload } : {}) }),
+      shell.records.rememberUpload(site.id, key, { operation, intendedMs, worker, ...(upload ? { upload } : {}) }),
     ]);
   await remember();
   const metadata = body.metadata(body.digest);

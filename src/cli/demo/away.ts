@@ -31,14 +31,21 @@ export async function siteAway(stage: Stage): Promise<void> {
       throw new DemoFailure(`azure changed while it was away: ${differencesText(touched)}`);
   } finally {
     // Also after a failure or Ctrl-C: the person gets three whole sites to look at.
-    await rmdir(folder);
-    await rename(elsewhere, folder);
+    await bringBack(folder, elsewhere);
   }
   await screen.line('   azure is back');
   const tookMs = await watched(stage, () => settled(stage, siteNames));
   await screen.claim(
     `azure caught up by itself: all three hold the same ${countText(content.size, 'file')} (${spanText(tookMs)})`,
   );
+}
+
+async function bringBack(folder: string, elsewhere: string): Promise<void> {
+  await rmdir(folder).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code !== 'ENOTEMPTY' && cause.code !== 'EEXIST') throw cause;
+    throw new DemoFailure(`something was written into ${folder} while azure was away; it is in ${elsewhere}`);
+  });
+  await rename(elsewhere, folder);
 }
 
 async function writesGoOn(stage: Stage): Promise<void> {
@@ -50,8 +57,7 @@ async function writesGoOn(stage: Stage): Promise<void> {
     lagMs = await honestLag(stage, first);
   });
   await stage.screen.claim(
-    `${puts} writes through Isobar and ${folderChanges} in the folders went on and are at aws and gcp; ` +
-      'nothing was deleted',
+    `${puts} puts and ${folderChanges} changes in the folders reached aws and gcp; azure's absence deleted nothing`,
   );
   await stage.screen.claim(
     `status knows that azure lacks these ${puts + folderChanges}, the oldest for ${spanText(lagMs)}`,

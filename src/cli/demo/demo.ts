@@ -7,7 +7,6 @@ import { sparesNeeded } from './changes.ts';
 import { bytesIn, type Content } from './content.ts';
 import { DemoFailure } from './failure.ts';
 import { datasetName, makePlaces, type Places } from './places.ts';
-import { startReplication } from './replication.ts';
 import type { Screen } from './screen.ts';
 import {
   filesOfFolder,
@@ -96,6 +95,8 @@ async function tellBeginning(
 async function play(places: Places, screen: Screen, prepared: Prepared, signal: AbortSignal): Promise<void> {
   const { content, ownFolder } = prepared;
   const spare = [...content.keys()].sort((a, b) => content.get(a)!.size - content.get(b)!.size);
+  // Loaded late: a wrong argument is told at once.
+  const { startReplication } = await import('./replication.ts');
   const replication = await startReplication(places);
   const stage: Stage = {
     places,
@@ -123,7 +124,7 @@ async function inTime(closing: Promise<void>): Promise<void> {
 
 async function tellEnd(screen: Screen, { root, configFile, folderOf }: Places): Promise<void> {
   const isobar = `npm run isobar -- --config ${quoted(configFile)}`;
-  await screen.title('\nAll of it was so. Look around, and try:');
+  await screen.title('\nEvery claim was checked by reading the files. Look around, and try:');
   await screen.line(`   ${isobar} status ${datasetName}`);
   await screen.line(`   echo hello > ${quoted(`${folderOf('gcp')}/hello.txt`)}`);
   await screen.line(`   ${isobar} sync ${datasetName}`);

@@ -44,11 +44,13 @@ export class Screen {
     const draw = async (last: boolean): Promise<void> => {
       const lines = (await rows(last)).map((row) => this.#paint(row));
       if (this.#rewrites) await this.#output.rewind(shown);
-      for (const line of lines) await this.line(line);
+      await this.line(lines.join('\n'));
       shown = lines.length;
     };
     const everyMs = this.#rewrites ? terminalEveryMs : plainEveryMs;
     const drawing = this.#drawUntil(stop.promise, everyMs, draw);
+    // Whoever stops the rows is told what went wrong with them; nobody may be left to hear of it.
+    drawing.catch(() => {});
     return {
       stop: async () => {
         stop.resolve();
@@ -72,8 +74,9 @@ export class Screen {
       const timer = setTimeout(pause.resolve, everyMs);
       await Promise.race([pause.promise, stopping]);
       clearTimeout(timer);
-      await draw(isStopped);
+      if (!isStopped) await draw(false);
     }
+    await draw(true);
   }
 
   /** A row that were broken over two lines could not be rewritten. */

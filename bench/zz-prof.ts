@@ -1,0 +1,36 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { openConfigured, openState } from '/work/main/src/assembly/open.ts';
+import { systemWorld } from '/work/main/src/system-world.ts';
+import { configuredSites } from '/work/main/bench/isobar.ts';
+import { startPlace, settings } from '/work/main/bench/setting.ts';
+import { fill, workloads, change } from '/work/main/bench/workload.ts';
+import { median, quantile } from '/work/main/bench/statistics.ts';
+const [target='versitygw', size='4KiB', set='latency'] = process.argv.slice(2);
+const setting = settings.find(s=>s.name===set)!;
+const a = await startPlace('versitygw', setting), b = await startPlace(target as never, setting);
+const sa = a.server.siteConfig(await a.server.newBucket()) as never, sb = b.server.siteConfig(await b.server.newBucket());
+const w = workloads.find(x=>x.name===size)!;
+await fill(sa, w);
+const dir = mkdtempSync(join(tmpdir(),'bprof-'));
+const t: Record<string, number[]> = {};
+const note = (k: string, ms: number) => (t[k] ??= []).push(ms);
+const config = configuredSites({ source: a.far(sa), target: b.far(sb) }, join(dir,'state'));
+let m = performance.now(); const lap = (n: string) => { const now = performance.now(); process.stderr.write(`${n} ${(now-m).toFixed(0)} ms\n`); m = now; };
+const state = await openState(config); lap('openState');
+const led = state.ledger as any; const commit = led.commit.bind(led);
+let busy=0; led.commit = async (w: any) => { const s = performance.now(); busy++; try { return await commit(w);} finally { busy--; note('ledger.commit '+w.map((x:any)=>x.table).join('+').slice(0,30), performance.now()-s);} };
+const get = led.get.bind(led); led.get = async (...x: any) => { const s = performance.now(); try { return await get(...x);} finally { note('ledger.get', performance.now()-s);} };
+const opened = await openConfigured(config, 'bench', state, systemWorld, { events: { request: (site, r) => note(`${site} ${r.verb} ${r.outcome}`, r.durationMs), failed: (f: any) => process.stderr.write(String(f.error)+'\n') } as never }); lap('openConfigured');
+const show = () => { for (const [k,v] of Object.entries(t)) process.stderr.write(`   ${k.padEnd(40)} n=${v.length} sum=${(v.reduce((x,y)=>x+y,0)/1000).toFixed(2)}s p50=${median(v).toFixed(1)} p99=${quantile(v,.99).toFixed(1)} max=${Math.max(...v).toFixed(0)}\n`); for (const k of Object.keys(t)) delete t[k]; };
+const ds = opened.dataset; const signal = new AbortController().signal;
+for (const phase of ['first','same','changed']) {
+  if (phase==='changed') await change(sa, w);
+  m = performance.now();
+  const c0 = process.cpuUsage();
+  const r = await ds.sync({}, signal); lap(`${phase} owed ${JSON.stringify(r.owed)}`);
+  const c = process.cpuUsage(c0); process.stderr.write(`   cpu ${((c.user+c.system)/1e6).toFixed(2)}\n`);
+  show();
+}
+await opened.close(); await state.close(); await a.stop(); await b.stop(); rmSync(dir,{recursive:true});
