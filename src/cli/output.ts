@@ -58,7 +58,7 @@ export class Output {
     const gone = new AbortController();
     this.gone = gone.signal;
     stdout.on('error', (error: NodeJS.ErrnoException) => {
-      void (error.code === 'EPIPE' ? new OutputClosed('stdout was closed') : error);
+      gone.abort(error.code === 'EPIPE' ? new OutputClosed('stdout was closed') : error);
     });
     // A closed stderr leaves nobody to tell.
     stderr.on('error', () => {});

@@ -43,7 +43,7 @@ export interface Tally {
 }
 
 /** Keys in work at once; bounds memory whatever the number of keys. */
-const keysAtOnce = 512;
+const keysAtOnce = 256;
 
 /**
  * One pass over all sites: listings against the ledger, differences learned and offered to the lanes.

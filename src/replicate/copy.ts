@@ -17,7 +17,7 @@ import { uploadInParts } from './upload.ts';
 /** Where a copy goes. */
 export interface Target {
   readonly site: Site;
-  /** Bytes of parts under way to this target. */
+  /** Bytes of bodies and parts under way to this target. */
   readonly partBytes: Semaphore;
 }
 
@@ -76,6 +76,24 @@ async function copyBody(
 }
 
 async function copySmall(
+  shell: Shell,
+  key: string,
+  held: Replica,
+  decision: CopyDecision,
+  source: Site,
+  target: Target,
+  signal: AbortSignal,
+): Promise<Proof | Conflict> {
+  // Many bodies of nearly a part's size would be more than the parts of large ones may take together.
+  const release = await target.partBytes.acquire(held.size, signal);
+  try {
+    return await copyWhole(shell, key, held, decision, source, target, signal);
+  } finally {
+    release();
+  }
+}
+
+async function copyWhole(
   shell: Shell,
   key: string,
   held: Replica,

@@ -33,9 +33,9 @@ export interface Events {
 export interface Settings {
   /** Bodies up to this size travel in one piece; larger ones in parts of at least this size. A multiple of a leaf. */
   readonly partSizeBytes: number;
-  /** Parts under way to one target, over all its objects. */
+  /** Bodies and parts under way to one target, over all its objects. */
   readonly partBytesInFlight: number;
-  /** Keys under way to one target. */
+  /** Keys under way to one target: some are read or confirmed while others are written. */
   readonly keysInFlight: number;
   /** After this long a change is handed to the target's debts, so that nobody waits for a slow site. */
   readonly patienceMs: number;
@@ -46,7 +46,7 @@ export interface Settings {
 export const defaultSettings: Settings = {
   partSizeBytes: 8 * 1024 * 1024,
   partBytesInFlight: 40 * 1024 * 1024,
-  keysInFlight: 64,
+  keysInFlight: 128,
   patienceMs: 1_000,
   rounds: 6,
 };

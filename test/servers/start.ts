@@ -3,6 +3,7 @@ import { findAzurite, startAzurite } from './azurite.ts';
 import { findProgram } from './cache.ts';
 import { startFakeGcs } from './fake-gcs.ts';
 import { startGcsMemory } from './gcs-memory.ts';
+import { startGcsemulator } from './gcsemulator.ts';
 import { startMinio } from './minio.ts';
 import { startMinistack } from './ministack.ts';
 import type {
@@ -66,6 +67,12 @@ const recipes = {
     howToGet: 'npm run servers',
     start: startFakeGcs,
   } satisfies Recipe<GcsSiteConfig>,
+  gcsemulator: {
+    kind: 'gcs',
+    version: () => findProgram('gcsemulator') && versionOf('gcsemulator'),
+    howToGet: 'npm run servers',
+    start: startGcsemulator,
+  } satisfies Recipe<GcsSiteConfig>,
   azurite: {
     kind: 'azure',
     version: () => findAzurite()?.version,
@@ -87,6 +94,7 @@ export interface ConfigOf {
   minio: S3SiteConfig;
   'gcs-memory': GcsSiteConfig;
   'fake-gcs-server': GcsSiteConfig;
+  gcsemulator: GcsSiteConfig;
   azurite: AzureSiteConfig;
 }
 

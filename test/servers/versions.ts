@@ -9,6 +9,10 @@ export interface GoProgram {
 export const goPrograms = {
   versitygw: { version: 'v1.8.0', package: 'github.com/versity/versitygw/cmd/versitygw' },
   'fake-gcs-server': { version: 'v1.56.1', package: 'github.com/fsouza/fake-gcs-server' },
+  gcsemulator: {
+    version: 'v0.0.0-20240401123056-edc69752f474',
+    package: 'github.com/fullstorydev/emulators/storage/cmd/gcsemulator',
+  },
   minio: { version: 'v0.0.0-20260212201848-7aac2a2c5b7c', package: 'github.com/minio/minio' },
   rclone: { version: 'v1.76.0', package: 'github.com/rclone/rclone' },
 } as const satisfies Record<string, GoProgram>;

@@ -1,7 +1,7 @@
 import { rm, statfs } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { bytesText, countText } from '../text.ts';
+import { bytesText, countText, spanText } from '../text.ts';
 import { siteAway } from './away.ts';
 import { sparesNeeded } from './changes.ts';
 import { bytesIn, type Content } from './content.ts';
@@ -22,7 +22,7 @@ import { deepVerification, firstCopy, nativeChanges } from './steps.ts';
 
 const projectRoot = fileURLToPath(new URL('../../../', import.meta.url));
 const most: SourceLimits = { files: 500, bytes: 256 * 1024 * 1024, copyMs: 2_500 };
-const closeMs = 5_000;
+const closeMs = 10_000;
 
 export interface DemoRequest {
   /** Absolute; undefined: the project's own documents. */
@@ -86,7 +86,7 @@ async function tellBeginning(
   );
   if (isPartial) {
     await screen.line(
-      `       not all of them: the demo takes up to ${most.files} files and ${bytesText(most.bytes)}, and is quick`,
+      `       not all of them: at most ${most.files} files, ${bytesText(most.bytes)}, and what is copied in ${spanText(most.copyMs)}`,
     );
   }
   await screen.line(`Sites: ${places.root}`);

@@ -38,7 +38,8 @@ const output = new Output(
 );
 const screen = new Screen(output, {
   rewrites: stdout.isTTY === true && !isPlainTerminal,
-  columns: () => stdout.columns ?? 80,
+  // 0 where a terminal does not know it.
+  columns: () => stdout.columns || 80,
 });
 
 const exitCode = await main(process.argv.slice(2));

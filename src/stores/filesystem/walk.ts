@@ -71,7 +71,7 @@ export const oddTree: Tree = {
 /** Candidates per batch. */
 const batchSize = 1000;
 /** Names of one directory in memory, once again as many while it is read. A larger one is read several times. */
-const namesAtOnce = 200_000;
+const namesAtOnce = 100_000;
 
 /**
  * All files below `path` whose keys lie in `span`, in the order of their keys' bytes. In memory: the names of the
