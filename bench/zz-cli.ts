@@ -12,7 +12,7 @@ for (let round = 0; round < 2; round++) {
 const sb = b.server.siteConfig(await b.server.newBucket());
 const iso = new Isobar({ source: a.far(sa), target: b.far(sb) });
 const cmd = iso.command();
-const run = async (n: string, p: boolean) => { const c = p ? { ...cmd, args: ['--cpu-prof', '--cpu-prof-dir=/tmp/prof-'+n, ...cmd.args] } : cmd; const m = await measureDone(n, c); process.stderr.write(`${n}: ${m.seconds.toFixed(2)} pass ${passSeconds(m.stdout).toFixed(2)} cpu ${m.cpuSeconds.toFixed(2)} anon ${m.rssAnonMiB.toFixed(0)} hwm ${m.vmHwmMiB.toFixed(0)}\n`); };
+await (await import('./isobar.ts')).buildIsobar(); const run = async (n: string, p: boolean) => { const c = p ? { ...cmd, args: ['--cpu-prof', '--cpu-prof-dir=/tmp/prof-'+n, ...cmd.args] } : cmd; const m = await measureDone(n, c); process.stderr.write(`${n}: ${m.seconds.toFixed(2)} pass ${passSeconds(m.stdout).toFixed(2)} cpu ${m.cpuSeconds.toFixed(2)} anon ${m.rssAnonMiB.toFixed(0)} hwm ${m.vmHwmMiB.toFixed(0)}\n`); };
 await run('first', prof !== '' && round === 1);
 for (let i = 0; i < 3; i++) await run('same', prof !== '' && round === 1 && i === 2);
 iso.remove();

@@ -106,29 +106,38 @@ describe('a process that ends between any two calls of the file system', () => {
 });
 
 async function endAtEveryCall(scenario: Scenario): Promise<void> {
+  const atOnce = 8;
   let outcomes = '';
-  for (let calls = 1; ; calls++) {
-    const folder = await scratchFolder();
-    try {
-      const healthy = createFilesystemStore({ path: folder.path });
-      await scenario.prepare(healthy, folder);
-      await healthy.close();
-      const completed = await actUntilEnd(folder, scenario, calls);
-      const outcome = await inspect(folder, scenario, `after ${calls - 1} calls`);
-      if (completed) assert.equal(outcome, 'after');
-      outcomes += outcome === 'after' ? 'A' : 'b';
-      if (completed) break;
-    } finally {
-      await folder.remove();
-    }
+  for (let calls = 1; !outcomes.endsWith('.'); calls += atOnce) {
+    const runs = Array.from({ length: atOnce }, (_, index) => endAtCall(scenario, calls + index));
+    outcomes += (await Promise.all(runs)).join('');
   }
-  assert.match(outcomes, /^b+A+$/, 'first the old state, from some call on the new one');
+  assert.match(outcomes, /^b+A+\.+$/, 'first the old state, from some call on the new one');
+}
+
+/** `b`: the old state is there afterwards; `A`: the new one; `.`: the action came to its end. */
+async function endAtCall(scenario: Scenario, calls: number): Promise<'b' | 'A' | '.'> {
+  const folder = await scratchFolder();
+  try {
+    const healthy = createFilesystemStore({ path: folder.path });
+    await scenario.prepare(healthy, folder);
+    await healthy.close();
+    const completed = await actUntilEnd(folder, scenario, calls);
+    const outcome = await inspect(folder, scenario, `after ${calls - 1} calls`);
+    if (completed) assert.equal(outcome, 'after');
+    if (completed) return '.';
+    return outcome === 'after' ? 'A' : 'b';
+  } finally {
+    await folder.remove();
+  }
 }
 
 /** True when the action came to its end before the process did. */
 async function actUntilEnd(folder: ScratchFolder, scenario: Scenario, calls: number): Promise<boolean> {
   let left = calls;
-  const dying = watchedCalls(() => {
+  const dying = watchedCalls(({ name, args }) => {
+    // One of the 256 folders that are made for metadata is as good an instant as another.
+    if (name === 'mkdir' && /\/meta\/[1-9a-f]/.test(String(args[0]))) return;
     left--;
     if (left < 0) throw new Error('the process is gone');
   });

@@ -82,16 +82,8 @@ export class MetadataFiles {
   }
 
   async #putInPlace(draft: string, hash: string): Promise<void> {
-    const folder = this.#site.own('meta', hash.slice(0, 2));
-    try {
-      await this.#calls.rename(draft, this.#pathOf(hash));
-    } catch (cause) {
-      if (errnoOf(cause) !== 'ENOENT') throw cause;
-      await unless(['EEXIST'], this.#calls.mkdir(folder));
-      await this.#site.syncPath(this.#site.own('meta'));
-      await this.#calls.rename(draft, this.#pathOf(hash));
-    }
-    await this.#site.syncPath(folder);
+    await this.#calls.rename(draft, this.#pathOf(hash));
+    await this.#site.syncPath(this.#site.own('meta', hash.slice(0, 2)));
   }
 
   #pathOf(hash: string): string {

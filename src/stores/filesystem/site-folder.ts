@@ -137,12 +137,22 @@ export class SiteFolder {
     for (const names of [[], [storeFolder], ...ownFolders.map((folder) => [storeFolder, folder])]) {
       await this.#makeOwn([this.#root, reservedFolder, ...names].join('/'));
     }
-    if (this.#id === undefined) await this.#writeId();
+    if (this.#id === undefined) {
+      await this.#makeMetadataFolders();
+      await this.#writeId();
+    }
     await this.#demandHardLinks();
     for (const names of [[reservedFolder, storeFolder], [reservedFolder], []]) {
       await this.syncPath([this.#root, ...names].join('/'));
     }
     this.#traits = await this.#probe();
+  }
+
+  /** All at once, so that none must be made durable later: 00 to ff, by the first two digits of a key's hash. */
+  async #makeMetadataFolders(): Promise<void> {
+    const names = Array.from({ length: 256 }, (_, index) => index.toString(16).padStart(2, '0'));
+    await Promise.all(names.map((name) => unless(['EEXIST'], this.#calls.mkdir(this.own('meta', name)))));
+    await this.syncPath(this.own('meta'));
   }
 
   async #makeOwn(path: string): Promise<void> {

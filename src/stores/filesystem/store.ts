@@ -14,7 +14,6 @@ import type {
   PartReceipt,
   ReadOptions,
   Removed,
-  StoreLimits,
   Token,
   Upload,
   UploadEntry,
@@ -24,11 +23,13 @@ import type {
   Written,
 } from '../../ports/object-store.ts';
 import { Body } from './body.ts';
-import { discard, type FileCalls, nodeCalls, unless } from './calls.ts';
+import { type FileCalls, nodeCalls, unless } from './calls.ts';
 import { Commits, type Draft } from './commit.ts';
+import { discardDraftsOf, discardOrphans } from './drafts.ts';
 import { translated } from './failures.ts';
 import { Folders } from './folders.ts';
 import { markOf } from './identity.ts';
+import { demandFits, demandOneBody, demandParts, limits } from './limits.ts';
 import { listEntry, listing } from './listing.ts';
 import { Locks } from './locks.ts';
 import { MetadataFiles } from './metadata-files.ts';
@@ -67,21 +68,6 @@ export interface FilesystemStoreOptions {
 }
 
 const defaultGraceMs = 2_000;
-const orphanAgeNs = 600n * 1_000_000_000n;
-
-const limits: StoreLimits = {
-  maxKeyBytes,
-  maxWriteBytes: 64 * 1024 * 1024,
-  minPartBytes: 1,
-  maxPartBytes: 1024 * 1024 * 1024,
-  maxParts: 1_000_000,
-  // ext4 with blocks of 4 KiB; others hold more.
-  maxObjectBytes: 16 * 1024 ** 4 - 4096,
-  maxMetadataBytes: 64 * 1024,
-  maxTags: 50,
-  listsMetadata: false,
-  metadataFixedAtStart: false,
-};
 
 /**
  * A folder as a store. Ordinary keys are relative paths, and files of other programs are objects.
@@ -173,17 +159,19 @@ class FilesystemStore implements ObjectStore {
       this.#demand(verb, request.condition);
       const key = this.#fullKey(request.key);
       demandFits(request.key, request.metadata);
-      if (request.body.length > limits.maxWriteBytes) throw tooLarge(request.key, request.body.length);
+      demandOneBody(request.key, request.body);
       await this.#startWriting();
       const draft = await this.#writeDraft(request.body);
       try {
         const token = await this.#commits.write(key, draft, request.metadata, request.condition, signal);
-        if (token === undefined) return { kind: 'conflict' };
+        if (token === undefined) return await this.#dropDraft(draft);
         const sha256 = request.sha256 ?? createHash('sha256').update(request.body).digest('hex');
         return { kind: 'written', token, digests: { sha256 } };
+      } catch (cause) {
+        await this.#dropDraft(draft).catch(() => undefined);
+        throw cause;
       } finally {
         await this.#calls.close(draft.fd);
-        await unless(['ENOENT'], this.#calls.unlink(draft.path));
       }
     });
   }
@@ -343,34 +331,14 @@ class FilesystemStore implements ObjectStore {
     await this.#site.prepare();
     await this.#locks.start();
     await this.#commits.mendAll(new AbortController().signal);
-    await this.#sweepOrphans();
-  }
-
-  /** Drafts of processes that ended while they were still announcing themselves. */
-  async #sweepOrphans(): Promise<void> {
-    const owners = new Set(
-      (await this.#calls.names(this.#site.own('owners'))).entries.map((name) => name.split('~')[0]),
-    );
-    const now = await this.#calls.lstat(this.#site.own('owners', this.#locks.ownerId));
-    for (const entry of (await this.#calls.names(this.#site.own('tmp'))).entries) {
-      const name = entry.replace(/\/$/, '');
-      if (owners.has(name.split('.')[0])) continue;
-      const path = this.#site.own('tmp', name);
-      const stat = await unless(['ENOENT'], this.#calls.lstat(path));
-      // By the disk's own clock: whoever announces itself just now is younger.
-      const isOld = stat !== undefined && now.mtimeNs - stat.mtimeNs > orphanAgeNs;
-      if (isOld) await discard(this.#calls, path);
-    }
+    await discardOrphans(this.#site, this.#calls, this.#locks.ownerId);
   }
 
   /** What a dead process left: names it had taken away, drafts, replaced bodies. */
   async #mend(dead: Owner): Promise<void> {
     await this.#commits.mendOf(dead.id);
     await this.#retired.mend(dead.id);
-    for (const entry of (await this.#calls.names(this.#site.own('tmp'))).entries) {
-      const name = entry.replace(/\/$/, '');
-      if (name.startsWith(`${dead.id}.`)) await discard(this.#calls, this.#site.own('tmp', name));
-    }
+    await discardDraftsOf(this.#site, this.#calls, dead.id);
   }
 
   async #writeDraft(body: Uint8Array): Promise<Draft> {
@@ -385,6 +353,11 @@ class FilesystemStore implements ObjectStore {
       await unless(['ENOENT'], this.#calls.unlink(path)).catch(() => undefined);
       throw cause;
     }
+  }
+
+  async #dropDraft(draft: Draft): Promise<Conflict> {
+    await unless(['ENOENT'], this.#calls.unlink(draft.path));
+    return { kind: 'conflict' };
   }
 
   #draftPath(): string {
@@ -434,46 +407,6 @@ async function* translatedPages<T>(
   } finally {
     await pages.return(undefined);
   }
-}
-
-function demandFits(key: string, metadata: ObjectMetadata): void {
-  const entries = Object.entries(metadata.user);
-  const bytes = entries.reduce(
-    (sum, [name, value]) => sum + Buffer.byteLength(name) + Buffer.byteLength(value),
-    0,
-  );
-  if (bytes > limits.maxMetadataBytes) {
-    throw new StoreFailure(
-      'invalid',
-      `the user metadata of ${shown(key)} have ${bytes} bytes; a folder takes ${limits.maxMetadataBytes}`,
-    );
-  }
-  const tags = Object.keys(metadata.tags).length;
-  if (tags <= limits.maxTags) return;
-  throw new StoreFailure('invalid', `${shown(key)} has ${tags} tags; a folder takes ${limits.maxTags}`);
-}
-
-function demandParts({ key, size, partSizeBytes }: UploadRequest): void {
-  const isPossible =
-    Number.isSafeInteger(size) &&
-    Number.isSafeInteger(partSizeBytes) &&
-    size >= 0 &&
-    partSizeBytes >= limits.minPartBytes &&
-    partSizeBytes <= limits.maxPartBytes &&
-    size <= limits.maxObjectBytes &&
-    Math.ceil(size / partSizeBytes) <= limits.maxParts;
-  if (isPossible) return;
-  throw new StoreFailure(
-    'invalid',
-    `${shown(key)}: ${size} bytes in parts of ${partSizeBytes} is not possible here`,
-  );
-}
-
-function tooLarge(key: string, size: number): StoreFailure {
-  return new StoreFailure(
-    'invalid',
-    `${shown(key)} has ${size} bytes; above ${limits.maxWriteBytes} it must be uploaded in parts`,
-  );
 }
 
 function shown(key: string): string {

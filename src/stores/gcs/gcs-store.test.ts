@@ -6,7 +6,7 @@ import { gzipSync } from 'node:zlib';
 import { StoreFailure, type StoreFailureCode } from '../../model/failure.ts';
 import { noMetadata } from '../../model/metadata.ts';
 import type { ObjectStore } from '../../ports/object-store.ts';
-import { crc32cToBase64, tableCrc32c } from './crc32c.ts';
+import { crc32c, crc32cToBase64 } from './crc32c.ts';
 import { createGcsStore, gcsNameProblem } from './gcs-store.ts';
 
 interface Seen {
@@ -61,7 +61,7 @@ const body = Buffer.from('hello');
 const absent = { kind: 'absent' } as const;
 
 function object(name: string, rest: object = {}): object {
-  const checksum = crc32cToBase64(tableCrc32c(body));
+  const checksum = crc32cToBase64(crc32c(body));
   const time = '2026-11-21T10:00:00.5Z';
   return { name, generation: '7', metageneration: '2', size: '5', updated: time, crc32c: checksum, ...rest };
 }

@@ -132,19 +132,15 @@ async function composition(): Promise<void> {
 /** The one server of others that keeps conditions on compose and DELETE; it ignores ranges and bends odd keys. */
 async function conditionsOnGcsemulator(): Promise<void> {
   const server = await startServer('gcsemulator');
-  objectStoreConformance(
-    `gcs on ${server.product} ${server.version}`,
-    async () => {
-      const config = server.siteConfig(await server.newBucket());
-      const store = createGcsStore(config);
-      const close = async () => {
-        await store.close();
-        await server.stop();
-      };
-      return { store, close, anotherOn: async () => createGcsStore(config) };
-    },
-    ['conditions', 'uploads'],
-  );
+  objectStoreConformance(`gcs on ${server.product} ${server.version}`, async () => {
+    const config = server.siteConfig(await server.newBucket());
+    const store = createGcsStore(config);
+    const close = async () => {
+      await store.close();
+      await server.stop();
+    };
+    return { store, close, anotherOn: async () => createGcsStore(config) };
+  }, ['conditions', 'uploads']);
 }
 
 const installed = availableServers().filter((name) => Object.hasOwn(products, name));

@@ -1,0 +1,191 @@
+import type { Dataset } from '../../src/dataset.ts';
+import { noMetadata } from '../../src/model/metadata.ts';
+import type { SiteId } from '../../src/model/version.ts';
+import type { Events } from '../../src/replicate/shell.ts';
+import { systemWorld } from '../../src/system-world.ts';
+
+/** One write of the load, every key once; moments in milliseconds of `performance.now()`. */
+export interface Arrival {
+  readonly key: string;
+  /** When it was to be sent; latencies count from here, so that a late sender does not flatter. */
+  readonly dueMs: number;
+  ackedMs?: number;
+  error?: string;
+  /** When each site had it. */
+  readonly at: Map<SiteId, number>;
+}
+
+export interface Figures {
+  readonly offeredPerSecond: number;
+  /** Of what was due in the window: acknowledged and at all the sites asked about before the window ended. */
+  readonly achievedPerSecond: number;
+  readonly share: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly ackP50Ms: number;
+  readonly ackP99Ms: number;
+  readonly failed: number;
+}
+
+/** A load whose writes come by a schedule whether or not earlier ones were answered, and what became of them. */
+export class OpenLoop {
+  readonly #sites: readonly SiteId[];
+  readonly #sizeBytes: number;
+  readonly #byKey = new Map<string, Arrival>();
+  readonly #waiting: { arrival: Arrival; resolve: () => void }[] = [];
+  #next = 0;
+
+  constructor(sites: readonly SiteId[], sizeBytes: number) {
+    this.#sites = sites;
+    this.#sizeBytes = sizeBytes;
+  }
+
+  /** To be given to the dataset: how the load learns what arrived where. */
+  readonly events: Events = {
+    copied: ({ site, key }) => {
+      const arrival = this.#byKey.get(key);
+      if (arrival) this.#arrived(arrival, site);
+    },
+  };
+
+  get arrivals(): readonly Arrival[] {
+    return [...this.#byKey.values()];
+  }
+
+  /** Writes at `perSecond`, at random moments (Poisson), until the signal aborts. Never waits for an answer. */
+  async run(dataset: Dataset, perSecond: number, stop: AbortSignal, signal: AbortSignal): Promise<void> {
+    const underWay = new Set<Promise<void>>();
+    let dueMs = performance.now();
+    while (!stop.aborted) {
+      dueMs += (-Math.log(1 - Math.random()) * 1000) / perSecond;
+      const waitMs = dueMs - performance.now();
+      if (waitMs > 0) await systemWorld.sleep(waitMs, stop).catch(() => {});
+      if (stop.aborted) break;
+      const sent: Promise<void> = this.#send(dataset, dueMs, signal).finally(() => underWay.delete(sent));
+      underWay.add(sent);
+    }
+    await Promise.all(underWay);
+  }
+
+  /** Writes per second that reach every site, each of `lanes` waiting for one before it sends the next. */
+  async capacity(dataset: Dataset, lanes: number, durationMs: number, signal: AbortSignal): Promise<number> {
+    const begunMs = performance.now();
+    let done = 0;
+    const lane = async () => {
+      while (performance.now() - begunMs < durationMs) {
+        const arrival = await this.#send(dataset, performance.now(), signal);
+        await new Promise<void>((resolve) => {
+          this.#waiting.push({ arrival, resolve });
+          this.#settle();
+        });
+        done += 1;
+      }
+    };
+    await Promise.all(Array.from({ length: lanes }, lane));
+    return (done * 1000) / (performance.now() - begunMs);
+  }
+
+  /** Acknowledged keys that `site` does not have, as far as the load knows. */
+  missingAt(site: SiteId): Arrival[] {
+    return this.arrivals.filter((one) => one.ackedMs !== undefined && !one.at.has(site));
+  }
+
+  /** What became of the writes that were due from `fromMs` to `toMs`, at the given sites. */
+  figures(fromMs: number, toMs: number, sites: readonly SiteId[]): Figures {
+    const due = this.arrivals.filter(({ dueMs }) => dueMs >= fromMs && dueMs < toMs);
+    const doneMs = (one: Arrival) =>
+      Math.max(one.ackedMs ?? Number.POSITIVE_INFINITY, ...sites.map((site) => one.at.get(site) ?? Number.POSITIVE_INFINITY));
+    const inTime = due.filter((one) => doneMs(one) < toMs);
+    const seconds = (toMs - fromMs) / 1000;
+    const latencies = due.map((one) => doneMs(one) - one.dueMs);
+    const acks = due.map((one) => (one.ackedMs ?? Number.POSITIVE_INFINITY) - one.dueMs);
+    return {
+      offeredPerSecond: round(due.length / seconds),
+      achievedPerSecond: round(inTime.length / seconds),
+      share: round(inTime.length / due.length),
+      p50Ms: quantile(latencies, 0.5),
+      p99Ms: quantile(latencies, 0.99),
+      ackP50Ms: quantile(acks, 0.5),
+      ackP99Ms: quantile(acks, 0.99),
+      failed: due.filter((one) => one.error !== undefined).length,
+    };
+  }
+
+  async #send(dataset: Dataset, dueMs: number, signal: AbortSignal): Promise<Arrival> {
+    const key = `load/${String(this.#next++).padStart(7, '0')}`;
+    const arrival: Arrival = { key, dueMs, at: new Map() };
+    this.#byKey.set(key, arrival);
+    const bytes = Buffer.alloc(this.#sizeBytes, key);
+    try {
+      const read = async ({ from, to }: { from: number; to: number }) => bytes.subarray(from, to);
+      const { sites } = await dataset.put(key, { size: bytes.length, read }, noMetadata, signal);
+      arrival.ackedMs = performance.now();
+      for (const { site, outcome } of sites) if (outcome === 'durable') this.#arrived(arrival, site);
+    } catch (error) {
+      arrival.error = (error as Error).message;
+    }
+    return arrival;
+  }
+
+  #arrived(arrival: Arrival, site: SiteId): void {
+    if (!arrival.at.has(site)) arrival.at.set(site, performance.now());
+    this.#settle();
+  }
+
+  #settle(): void {
+    for (const one of this.#waiting.splice(0)) {
+      const done = one.arrival.error !== undefined || this.#sites.every((site) => one.arrival.at.has(site));
+      if (done) one.resolve();
+      else this.#waiting.push(one);
+    }
+  }
+}
+
+export interface LagSample {
+  readonly atMs: number;
+  readonly site: SiteId;
+  readonly reportedMs: number | undefined;
+  /** Age of the oldest write that the site lacked before status was asked and lacks still; 0 when there is none. */
+  readonly leastMs: number;
+  /** Age, from when it was due, of the oldest write that the site lacked when status was asked; 0 when there is none. */
+  readonly mostMs: number;
+}
+
+/** Asks `status()` again and again, and writes beside it what the load itself knows. */
+export async function sampleLag(
+  dataset: Dataset,
+  load: OpenLoop,
+  everyMs: number,
+  sample: (sample: LagSample) => void,
+  stop: AbortSignal,
+): Promise<void> {
+  while (!stop.aborted) {
+    const askedMs = performance.now();
+    const before = new Map(dataset.policy.sites.map((site) => [site, load.missingAt(site)]));
+    const unanswered = load.arrivals.filter((one) => one.ackedMs === undefined && one.error === undefined);
+    const statuses = await dataset.status();
+    const answeredMs = performance.now();
+    for (const { site, lagMs } of statuses) {
+      const missing = before.get(site)!;
+      const still = missing.filter((one) => !one.at.has(site)).map((one) => one.ackedMs!);
+      const any = [...missing, ...unanswered].map((one) => one.dueMs);
+      sample({
+        atMs: askedMs,
+        site,
+        reportedMs: lagMs,
+        leastMs: still.length === 0 ? 0 : askedMs - Math.min(...still),
+        mostMs: any.length === 0 ? 0 : answeredMs - Math.min(...any),
+      });
+    }
+    await systemWorld.sleep(everyMs, stop).catch(() => {});
+  }
+}
+
+function quantile(values: readonly number[], share: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN);
+}
+
+function round(value: number): number {
+  return Math.round(value * 100) / 100;
+}
