@@ -16,6 +16,9 @@ const verbose = process.argv.some((argument) => argument === '-v' || argument ==
 process.removeAllListeners('warning');
 process.on('warning', (warning) => verbose && process.stderr.write(`${warning.name}: ${warning.message}\n`));
 
+// Whoever closes the pipe has seen enough, of a help text too; commands that stream data stop at it by themselves.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
+
 const stop = new AbortController();
 
 const open: OpenIsobar = async (config, options) => (await import('./engine.ts')).openIsobar(config, options);

@@ -57,8 +57,8 @@ export async function statusOf(shell: Shell, replicator: Replicator | undefined)
       backlogKeys: count.keys + Math.max(onBus.changes, inHand?.keys ?? 0),
       backlogBytes: count.bytes + (inHand?.bytes ?? 0),
       parked: count.parked,
-      lastError: count.lastError ?? state.lastError,
-      lastErrorMs: state.lastErrorMs,
+      lastError: count.lastError ?? (awayHere || awaySaid ? state.lastError : undefined),
+      lastErrorMs: awayHere || awaySaid ? state.lastErrorMs : undefined,
       rate: state.rate && world.nowMs() - state.rate.atMs < 15_000 ? state.rate : undefined,
     });
   }

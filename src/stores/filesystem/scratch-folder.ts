@@ -30,7 +30,7 @@ export async function scratchFolder(): Promise<ScratchFolder> {
   };
 }
 
-export const never = new AbortController().signal;
+export const never: AbortSignal = new AbortController().signal;
 
 /** Creates, or replaces what is there; the token. */
 export async function put(
