@@ -27,6 +27,8 @@ export interface Entered {
 
 const hintName = 'owner.json';
 const patienceMs = 30_000;
+/** How long a new owner lets the guests of the old one come over with what they hold, before it delivers. */
+const graceMs = 300;
 /** A file that another process is just writing may look damaged for a moment. */
 const maxUnreadable = 3;
 
@@ -89,12 +91,17 @@ async function take(
   const record = { opening: (previous?.opening ?? 0) + 1, pid: process.pid, socket: reception.path };
   try {
     if (environment.claim(previous, record)) {
+      const graced = previous === undefined || readHint(folder)?.empty === true ? 0 : graceMs;
       writeHint(folder, record);
       if (previous !== undefined) removeSocket(previous.socket);
       removeStraySockets(folder, reception.path);
-      const owner: Owner = new Owner(environment, record.opening, () => void leave(owner, reception));
+      const owner: Owner = new Owner(environment, record.opening, graced, () => void leave(owner, reception));
       reception.serve(owner);
-      return { role: 'owner', access: owner, leave: () => leave(owner, reception) };
+      const leaveFolder = async () => {
+        if (reception.isEmpty) writeHint(folder, { ...record, empty: true });
+        await leave(owner, reception);
+      };
+      return { role: 'owner', access: owner, leave: leaveFolder };
     }
   } catch (failure) {
     await reception.close();
@@ -111,16 +118,21 @@ async function leave(owner: Owner, reception: Reception): Promise<void> {
   await reception.close();
 }
 
-function readHint(folder: string): OwnerRecord | undefined {
+interface Hint extends OwnerRecord {
+  /** Nobody was served when this owner left. */
+  readonly empty?: boolean;
+}
+
+function readHint(folder: string): Hint | undefined {
   try {
-    const hint = JSON.parse(readFileSync(joinPath(folder, hintName), 'utf8')) as Partial<OwnerRecord>;
-    return typeof hint.socket === 'string' ? (hint as OwnerRecord) : undefined;
+    const hint = JSON.parse(readFileSync(joinPath(folder, hintName), 'utf8')) as Partial<Hint>;
+    return typeof hint.socket === 'string' ? (hint as Hint) : undefined;
   } catch {
     return undefined;
   }
 }
 
-function writeHint(folder: string, record: OwnerRecord): void {
+function writeHint(folder: string, record: Hint): void {
   const temporary = joinPath(folder, `${hintName}.${record.pid}`);
   writeFileSync(temporary, `${JSON.stringify({ isobar: 'state', schema: schemaVersion, ...record })}\n`, {
     mode: 0o600,

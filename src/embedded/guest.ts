@@ -1,6 +1,8 @@
 import { connect, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Backlog, Sink, Subscription } from '../buses/subscription.ts';
 import type { Change } from '../model/change.ts';
+import { StateFailure } from '../model/failure.ts';
 import type { CommitResult, IdRange, LedgerWrite, Row, Table } from '../ports/ledger.ts';
 import { OwnerGone, type Page, type StateAccess } from './access.ts';
 import { unavailable } from './failures.ts';
@@ -40,26 +42,21 @@ export class GuestAccess implements StateAccess {
     socket.once('close', () => this.#lost());
   }
 
-  /** Undefined when nobody listens there: its owner is dead. */
+  /** Undefined when nobody listens there: its owner is dead, or has left. */
   static async connect(path: string): Promise<GuestAccess | undefined> {
-    const socket = connect(path);
-    const isConnected = await new Promise<boolean>((resolve, reject) => {
-      socket.once('connect', () => resolve(true));
-      socket.once('error', (failure: NodeJS.ErrnoException) => {
-        if (deadCodes.has(failure.code ?? '')) resolve(false);
-        else
-          reject(
-            unavailable(
-              `The process that owns the state folder cannot be reached: ${failure.message}.`,
-              failure,
-            ),
-          );
-      });
-    });
-    if (!isConnected) return undefined;
-    const access = new GuestAccess(socket);
-    await access.#waitForHello(path);
-    return access.#gone ? undefined : access;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const access = new GuestAccess(await connected(path));
+        await access.#waitForHello(path);
+        if (!access.#gone) return access;
+        // It hung up instead of greeting: leaving, or just killed. The next attempt tells.
+      } catch (failure) {
+        const { code = '' } = failure as NodeJS.ErrnoException;
+        if (deadCodes.has(code)) return undefined;
+        if (!passingCodes.has(code) || attempt >= maxAttempts) throw unreachable(failure as Error);
+      }
+      await sleep(20);
+    }
   }
 
   async getMany(table: Table, ids: readonly string[]): Promise<readonly (Row | undefined)[]> {
@@ -219,6 +216,24 @@ export class GuestAccess implements StateAccess {
     this.#keepAlive();
   }
 }
+
+function connected(path: string): Promise<Socket> {
+  const socket = connect(path);
+  return new Promise((resolve, reject) => {
+    socket.once('connect', () => resolve(socket));
+    socket.once('error', reject);
+  });
+}
+
+function unreachable(failure: Error): Error {
+  if (failure instanceof StateFailure) return failure;
+  const message = `The process that owns the state folder cannot be reached: ${failure.message}.`;
+  return unavailable(message, failure);
+}
+
+/** The owner is too busy to accept, or dies right now: no answer yet. */
+const passingCodes = new Set(['EAGAIN', 'ECONNRESET', 'EPIPE']);
+const maxAttempts = 250;
 
 /** What connecting to a socket file answers when no process listens behind it. */
 const deadCodes = new Set(['ECONNREFUSED', 'ENOENT', 'ENOTSOCK']);

@@ -22,10 +22,15 @@ export class Owner implements StateAccess {
   readonly #lanes = new Map<string, Lane>();
   readonly #subscribed = new Map<string, Subscribed>();
 
+  readonly #deliverFromMs: number;
   #gone = false;
 
-  /** `lost` is called once, when it turns out that another process has taken the folder over. */
-  constructor(environment: OpenEnvironment, opening: number, lost: () => void) {
+  /**
+   * Deliveries begin after `graceMs`; `lost` is called once, when it turns out that another process has taken
+   * the folder over.
+   */
+  constructor(environment: OpenEnvironment, opening: number, graceMs: number, lost: () => void) {
+    this.#deliverFromMs = performance.now() + graceMs;
     const { tables } = environment;
     const commits = environment.commits(opening, () => {
       this.#abandon();
@@ -114,10 +119,16 @@ export class Owner implements StateAccess {
   #lane(dataset: string): Lane {
     let lane = this.#lanes.get(dataset);
     if (lane === undefined) {
-      lane = new Lane(this.#log.lane(dataset), { defer: setImmediate });
+      lane = new Lane(this.#log.lane(dataset), { defer: (task) => this.#defer(task) });
       this.#lanes.set(dataset, lane);
     }
     return lane;
+  }
+
+  #defer(task: () => void): void {
+    const restMs = this.#deliverFromMs - performance.now();
+    if (restMs > 0) setTimeout(task, restMs);
+    else setImmediate(task);
   }
 
   #ownerGone(): OwnerGone {

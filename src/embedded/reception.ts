@@ -43,6 +43,10 @@ export class Reception {
     return reception;
   }
 
+  get isEmpty(): boolean {
+    return this.#guests.size === 0 && this.#lobby.size === 0;
+  }
+
   serve(access: StateAccess): void {
     this.#access = access;
     for (const socket of this.#lobby) this.#receive(socket);

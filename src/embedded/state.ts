@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Backlog, Held, Sink, Subscription } from '../buses/subscription.ts';
+import type { Backlog, Delivered, Held, Sink, Subscription } from '../buses/subscription.ts';
 import type { Change } from '../model/change.ts';
 import type { CommitResult, IdRange, LedgerWrite, Row, Table } from '../ports/ledger.ts';
 import { OwnerGone, type Page, type StateAccess } from './access.ts';
@@ -11,6 +11,9 @@ interface Subscribed {
   readonly sink: Sink;
   /** Delivered and not acknowledged, by sequence. */
   readonly held: Map<number, Held>;
+  readonly heldKeys: Set<string>;
+  /** Delivered by a new owner while a change of its key, delivered by the old one, is still under way here. */
+  early: Delivered[];
 }
 
 /** A folder whose owners die faster than this many operations can be answered needs a person. */
@@ -66,7 +69,7 @@ export class State implements StateAccess {
   }
 
   async subscribe(subscription: Subscription, sink: Sink): Promise<void> {
-    const subscribed = { subscription, sink, held: new Map<number, Held>() };
+    const subscribed = { subscription, sink, held: new Map(), heldKeys: new Set<string>(), early: [] };
     this.#subscribed.set(subscription.id, subscribed);
     try {
       await this.#ask((access) => this.#subscribeAt(access, subscribed));
@@ -87,11 +90,11 @@ export class State implements StateAccess {
 
   async ack(id: string, dataset: string, sequence: number): Promise<void> {
     await this.#ask((access) => access.ack(id, dataset, sequence));
-    this.#subscribed.get(id)?.held.delete(sequence);
+    letGo(this.#subscribed.get(id), sequence);
   }
 
   async release(id: string, dataset: string, sequence: number): Promise<void> {
-    this.#subscribed.get(id)?.held.delete(sequence);
+    letGo(this.#subscribed.get(id), sequence);
     await this.#ask((access) => access.release(id, dataset, sequence));
   }
 
@@ -140,15 +143,17 @@ export class State implements StateAccess {
     return entered;
   }
 
-  #subscribeAt(access: StateAccess, { subscription, sink, held }: Subscribed): Promise<void> {
+  #subscribeAt(access: StateAccess, subscribed: Subscribed): Promise<void> {
+    const { subscription, sink, held } = subscribed;
     const { id } = subscription;
+    // Not handed on yet: whoever is the owner now delivers them again.
+    subscribed.early = [];
     return access.subscribe(
       { ...subscription, held: [...held.values()] },
       {
         deliver: (delivered) => {
-          const { sequence, attempt, change } = delivered;
-          held.set(sequence, { sequence, attempt, key: change.key });
-          sink.deliver(delivered);
+          if (subscribed.heldKeys.has(delivered.change.key)) subscribed.early.push(delivered);
+          else hand(subscribed, delivered);
         },
         fail: (failure) => {
           if (failure instanceof OwnerGone) void this.#subscribeAgain(id);
@@ -167,4 +172,22 @@ export class State implements StateAccess {
       if (this.#subscribed.delete(id)) subscribed.sink.fail(failure as Error);
     }
   }
+}
+
+function hand(subscribed: Subscribed, delivered: Delivered): void {
+  const { sequence, attempt, change } = delivered;
+  subscribed.held.set(sequence, { sequence, attempt, key: change.key });
+  subscribed.heldKeys.add(change.key);
+  subscribed.sink.deliver(delivered);
+}
+
+function letGo(subscribed: Subscribed | undefined, sequence: number): void {
+  const held = subscribed?.held.get(sequence);
+  if (subscribed === undefined || held === undefined) return;
+  subscribed.held.delete(sequence);
+  subscribed.heldKeys.delete(held.key);
+  const at = subscribed.early.findIndex(({ change }) => change.key === held.key);
+  const [next] = at < 0 ? [] : subscribed.early.splice(at, 1);
+  // The same one again: it is settled by what let it go.
+  if (next !== undefined && next.sequence !== sequence) hand(subscribed, next);
 }
