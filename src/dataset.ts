@@ -15,6 +15,7 @@ import { repairRotten } from './reconcile/repair.ts';
 import { type Difference, type Verified, type VerifyOptions, verify } from './reconcile/verify.ts';
 import { AdaptiveLimit, defaultAdaptiveSettings } from './replicate/adaptive-limit.ts';
 import { Breaker } from './replicate/breaker.ts';
+import { DeletionGuard } from './replicate/deletion-guard.ts';
 import { GuardedStore, type RequestReport } from './replicate/guarded-store.ts';
 import { type SiteStatus, statusOf } from './replicate/lag.ts';
 import { lookAgain } from './replicate/observe.ts';
@@ -87,13 +88,16 @@ export class Dataset {
 
   constructor(parts: DatasetParts) {
     this.#parts = parts;
+    const records = new Records(parts.ledger, parts.policy.dataset);
     this.#shell = {
       policy: parts.policy,
       sites: new Map(parts.policy.sites.map((id) => [id, guardedSite(parts, id)])),
-      records: new Records(parts.ledger, parts.policy.dataset),
+      records,
+      deletions: new DeletionGuard(records, parts.policy, parts.world),
       bus: parts.bus,
       reads: new SharedReads(sharedReadBytes),
       uploading: new Set(),
+      proved: new Set(),
       world: parts.world,
       events: parts.events ?? {},
       settings: { ...defaultSettings, ...parts.settings },

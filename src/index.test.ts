@@ -10,8 +10,8 @@ test('the library does what the commands do', async () => {
   try {
     for (const site of ['aws', 'gcp']) await mkdir(join(folder, site));
     const config = join(folder, 'isobar.yaml');
-    const sites =
-      'sites: { aws: { kind: filesystem, path: "${HERE}" }, gcp: { kind: filesystem, path: gcp } }';
+    const here = ['$', '{HERE}'].join('');
+    const sites = `sites: { aws: { kind: filesystem, path: "${here}" }, gcp: { kind: filesystem, path: gcp } }`;
     await writeFile(config, `${sites}\ndatasets: { docs: { sites: [aws, gcp] } }\n`);
     await assert.rejects(openDataset('docs', { config }), ConfigFailure);
     await using docs = await openDataset('docs', { config, variables: { HERE: 'aws' } });

@@ -87,11 +87,14 @@ function ownWrite(
 ): Entry | undefined | 'needs-digest' {
   const { record, site } = input;
   if (entry.size !== seen.size) return undefined;
-  if (Object.keys(record.replicas).length === 0) return entry;
+  const others = Object.keys(record.replicas).filter(
+    (other) => other !== site || !record.replicas[site]!.unread,
+  );
+  if (others.length === 0) return entry;
   const held = record.replicas[site];
   const twin = Object.values(record.replicas).find((one) => relate(one.version, entry.version) === 'same');
-  const old = held !== undefined && !held.noted && covers(seenBy(held), entry.version.dot);
-  if (old && !(twin && held.version.operation === entry.version.operation && held.unread)) return undefined;
+  const settled = held !== undefined && !held.noted && !held.unread;
+  if (settled && covers(seenBy(held), entry.version.dot)) return undefined;
   const expected = entry.digest ?? twin?.digest;
   if (digest !== undefined) return expected === undefined || expected === digest ? entry : undefined;
   if (seen.size === 0) return entry;

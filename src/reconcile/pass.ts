@@ -232,7 +232,7 @@ async function closeSite(
     await records.commit([records.unpark(guardId(site))]);
     await takeDeletions(shell, replicator, id, site, signal);
   }
-  replicator.scanned(site);
+  shell.deletions.scanned(site);
   await records.updateSite(site, {
     scannedMs: begunMs,
     knownKeys: guard ? tally.known : tally.known - tally.suspects,

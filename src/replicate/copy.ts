@@ -8,6 +8,7 @@ import { md5Of, type Replica } from '../model/record.ts';
 import { relate, type SiteId } from '../model/version.ts';
 import type { Conflict, ObjectHead } from '../ports/object-store.ts';
 import { keepLoser, writeTombstone } from './keepsakes.ts';
+import { demandProof } from './marker.ts';
 import { learn } from './observe.ts';
 import { changed, readWhole, wholeId } from './reading.ts';
 import type { Semaphore } from './semaphore.ts';
@@ -40,6 +41,7 @@ export async function copy(
   target: Target,
   signal: AbortSignal,
 ): Promise<Proof | Conflict> {
+  await demandProof(shell, target.site.id, signal);
   if (decision.loser) await keepLoser(shell, target.site, key, decision.loser, decision.newest, signal);
   return decision.kind === 'remove'
     ? remove(shell, key, decision, target, signal)

@@ -1,4 +1,5 @@
 import { StoreFailure } from '../model/failure.ts';
+import { compareKeys } from '../model/key.ts';
 import type {
   Capabilities,
   ListEntry,
@@ -124,8 +125,9 @@ export class GuardedStore implements ObjectStore {
         for (;;) {
           const page = await this.#once('list', true, signal, () => pages.next());
           if (page.done) return;
+          if (page.value.length === 0) continue;
           tries = 1;
-          after = page.value.at(-1)?.key ?? after;
+          after = lastInOrder(page.value, after);
           yield page.value;
         }
       } catch (failure) {
@@ -190,6 +192,21 @@ export class GuardedStore implements ObjectStore {
       this.#parts.report?.({ verb, durationMs, outcome });
     }
   }
+}
+
+/** The drivers check it too; here it also holds over the pages of several tries. */
+function lastInOrder(page: readonly ListEntry[], after: string | undefined): string | undefined {
+  let last = after;
+  for (const { key } of page) {
+    if (last !== undefined && compareKeys(last, key) >= 0) {
+      throw new StoreFailure(
+        'broken-listing',
+        `the listing is out of order: ${JSON.stringify(key)} came after ${JSON.stringify(last)}; nothing is concluded from it`,
+      );
+    }
+    last = key;
+  }
+  return last;
 }
 
 function isConflict(result: unknown): boolean {

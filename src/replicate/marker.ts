@@ -8,10 +8,28 @@ import { type Shell, siteOf } from './shell.ts';
 export const markerKey = '.isobar/site';
 
 /**
+ * Before anything is written for a user: what lands in the empty folder of a disk that is not mounted would seem
+ * deleted when the disk is back. One proof holds until a later one fails.
+ */
+export async function demandProof(shell: Shell, site: SiteId, signal: AbortSignal): Promise<void> {
+  if (!shell.proved.has(site)) await proveSite(shell, site, signal);
+}
+
+/**
  * Makes sure that `site` is the place the ledger knows. Writes the marker at the first contact.
  * Throws `misplaced` when the place has no marker although it had one, or another one.
  */
 export async function proveSite(shell: Shell, site: SiteId, signal: AbortSignal): Promise<void> {
+  try {
+    await compareMarkers(shell, site, signal);
+    shell.proved.add(site);
+  } catch (failure) {
+    if (failure instanceof StoreFailure && failure.code === 'misplaced') shell.proved.delete(site);
+    throw failure;
+  }
+}
+
+async function compareMarkers(shell: Shell, site: SiteId, signal: AbortSignal): Promise<void> {
   const { store } = siteOf(shell, site);
   const known = (await shell.records.siteState(site)).marker;
   const found =

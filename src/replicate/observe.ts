@@ -1,6 +1,7 @@
 import { type Attribution, attribute, type Sighting } from '../decide/attribute.ts';
 import { BodyDigest } from '../model/digest.ts';
 import { type Entry, entryOn, traitsOf } from '../model/entry.ts';
+import { StoreFailure } from '../model/failure.ts';
 import { type KeyRecord, md5Of, withReplica } from '../model/record.ts';
 import type { SiteId } from '../model/version.ts';
 import type { ObjectStore, Token } from '../ports/object-store.ts';
@@ -54,14 +55,22 @@ export async function learn(
   }
 }
 
-/** Looks and learns: what the record says of `site` is now what the site holds. */
+/**
+ * Looks and learns: what the record says of `site` is now what the site holds. An absence beyond the limit on
+ * deletions is not believed: `unavailable`, and the site is parked.
+ */
 export async function lookAgain(
   shell: Shell,
   site: SiteId,
   key: string,
   signal: AbortSignal,
 ): Promise<KeyRecord> {
-  return learn(shell, site, key, await look(shell, site, key, signal), signal);
+  const sighting = await look(shell, site, key, signal);
+  if (sighting.kind === 'absent' && !(await shell.deletions.allows(site, key))) {
+    const what = `${key} is gone from ${site}, and so are more keys than guards.maxDeletes allows`;
+    throw new StoreFailure('unavailable', `${what}; see "isobar parked ls"`);
+  }
+  return learn(shell, site, key, sighting, signal);
 }
 
 /** Reads the body at `site`, so that its content can be compared; the record then has its digest and traits. */

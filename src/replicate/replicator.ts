@@ -2,7 +2,6 @@ import { decide } from '../decide/decide.ts';
 import { newestOf } from '../decide/resolve.ts';
 import type { Change } from '../model/change.ts';
 import { StoreFailure } from '../model/failure.ts';
-import { deletesAllowed } from '../model/policy.ts';
 import type { KeyRecord } from '../model/record.ts';
 import { millisOf } from '../model/stamp.ts';
 import type { SiteId, Version } from '../model/version.ts';
@@ -10,7 +9,6 @@ import type { Delivery } from '../ports/bus.ts';
 import { type Carried, carry } from './carry.ts';
 import { Lane, type Settled } from './lane.ts';
 import { learn, look } from './observe.ts';
-import { guardId } from './records.ts';
 import type { Shell } from './shell.ts';
 
 /** Changes delivered by the bus and not yet settled. */
@@ -22,8 +20,6 @@ export class Replicator {
   readonly #lanes = new Map<SiteId, Lane>();
   readonly #work = new AbortController();
   #running: Promise<unknown> | undefined;
-  /** Native deletions taken in since the last complete scan, per site: the guard's count. */
-  readonly #deletions = new Map<SiteId, number>();
 
   constructor(shell: Shell) {
     this.#shell = shell;
@@ -60,9 +56,7 @@ export class Replicator {
       signal,
     )) {
       const handled: Promise<void> = this.#handle(delivery, signal)
-        .catch((error: Error) =>
-          this.#shell.events.failed?.({ site: delivery.change.site, key: delivery.change.key, error }),
-        )
+        .catch((error: Error) => this.#handBack(delivery, error, signal))
         .finally(() => underWay.delete(handled));
       underWay.add(handled);
     }
@@ -92,11 +86,6 @@ export class Replicator {
     return carry(this.#shell, key, this.#lanes.get(site)!.target, signal);
   }
 
-  /** After a complete scan the guard counts anew. */
-  scanned(site: SiteId): void {
-    this.#deletions.delete(site);
-  }
-
   async #handle(delivery: Delivery, signal: AbortSignal): Promise<void> {
     const { change } = delivery;
     if (!change.version && !(await this.#followUp(change, signal))) {
@@ -108,12 +97,21 @@ export class Replicator {
     else await delivery.ack();
   }
 
+  /** The ledger failed, or something that nobody foresaw: the bus keeps the change, and it is tried again. */
+  async #handBack(delivery: Delivery, error: Error, signal: AbortSignal): Promise<void> {
+    const { site, key } = delivery.change;
+    this.#shell.events.failed?.({ site, key, error });
+    await this.#shell.world.sleep(1_000, signal).catch(() => {});
+    await delivery.release().catch(() => {});
+  }
+
   /** A notice is only a reason to look. False: nothing more to do, or only a scan can tell. */
   async #followUp(change: Change, signal: AbortSignal): Promise<boolean> {
     const { records } = this.#shell;
     try {
       const sighting = await look(this.#shell, change.site, change.key, signal);
-      if (sighting.kind === 'absent' && !(await this.#mayDelete(change))) return false;
+      if (sighting.kind === 'absent' && !(await this.#shell.deletions.allows(change.site, change.key)))
+        return false;
       await learn(this.#shell, change.site, change.key, sighting, signal);
       return true;
     } catch (failure) {
@@ -122,34 +120,6 @@ export class Replicator {
       await records.updateSite(change.site, { scanWanted: true });
       return false;
     }
-  }
-
-  /** The limit on deletions holds for notices as it does for scans. */
-  async #mayDelete(change: Change): Promise<boolean> {
-    const { records, policy, world } = this.#shell;
-    const held = (await records.get(change.key))?.replicas[change.site];
-    if (!held || held.version.deleted) return true;
-    const state = await records.siteState(change.site);
-    const allowed = deletesAllowed(policy.guards.maxDeletes, state.knownKeys ?? 0);
-    const count = (this.#deletions.get(change.site) ?? 0) + 1;
-    if (count <= allowed) {
-      this.#deletions.set(change.site, count);
-      return true;
-    }
-    const id = guardId(change.site);
-    if (await records.parkedBy(id)) return false;
-    await records.commit([
-      records.park({
-        id,
-        site: change.site,
-        reason: 'max-deletes',
-        detail: `more than ${allowed} keys were deleted at ${change.site} since its last complete scan; deletions are held back`,
-        sinceMs: world.nowMs(),
-        keys: 1,
-        bytes: 0,
-      }),
-    ]);
-    return false;
   }
 
   async #tellOthers(key: string, sinceMs: number): Promise<void> {

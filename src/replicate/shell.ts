@@ -4,6 +4,7 @@ import type { Bus } from '../ports/bus.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import type { World } from '../ports/world.ts';
 import type { Breaker } from './breaker.ts';
+import type { DeletionGuard } from './deletion-guard.ts';
 import type { Records } from './records.ts';
 import type { SharedReads } from './shared-reads.ts';
 
@@ -58,8 +59,11 @@ export interface Shell {
   readonly records: Records;
   readonly bus: Bus;
   readonly reads: SharedReads;
+  readonly deletions: DeletionGuard;
   /** Uploads in parts that this worker has in hand: `site\0key`. */
   readonly uploading: Set<string>;
+  /** Sites that turned out to be the places they were, and not otherwise since. See marker.ts. */
+  readonly proved: Set<SiteId>;
   readonly world: World;
   readonly events: Events;
   readonly settings: Settings;

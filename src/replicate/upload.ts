@@ -178,7 +178,12 @@ async function resumeOrStart(
   const { worker } = shell.world;
   const remember = (upload?: Upload) =>
     shell.records.commit([
-      shell.records.rememberUpload(site.id, key, { operation, intendedMs, worker, ...(upload ? { upload } : {}) }),
+      shell.records.rememberUpload(site.id, key, {
+        operation,
+        intendedMs,
+        worker,
+        ...(upload ? { upload } : {}),
+      }),
     ]);
   await remember();
   const metadata = body.metadata(body.digest);

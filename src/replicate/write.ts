@@ -10,6 +10,7 @@ import { type KeyRecord, md5Of, type Replica, withReplica } from '../model/recor
 import type { SiteId, Version } from '../model/version.ts';
 import type { ByteRange, Condition } from '../ports/object-store.ts';
 import { writeTombstone } from './keepsakes.ts';
+import { demandProof } from './marker.ts';
 import { lookAgain } from './observe.ts';
 import { wholeId } from './reading.ts';
 import type { Replicator } from './replicator.ts';
@@ -272,6 +273,7 @@ async function attempt(
   signal: AbortSignal,
   once: (record: KeyRecord) => Promise<Replica | undefined>,
 ): Promise<Version> {
+  await demandProof(shell, site.id, signal);
   for (let round = 0; round < shell.settings.rounds; round++) {
     const record = await shell.records.read(key);
     const held = record.replicas[site.id];

@@ -1,0 +1,50 @@
+import { deletesAllowed, type Policy } from '../model/policy.ts';
+import type { SiteId } from '../model/version.ts';
+import type { World } from '../ports/world.ts';
+import { guardId, type Records } from './records.ts';
+
+/**
+ * The limit on deletions for what is found between two complete scans: by notices, and by looking at a site while
+ * something is copied. A scan counts for itself.
+ */
+export class DeletionGuard {
+  readonly #records: Records;
+  readonly #policy: Policy;
+  readonly #world: World;
+  readonly #counts = new Map<SiteId, number>();
+
+  constructor(records: Records, policy: Policy, world: World) {
+    this.#records = records;
+    this.#policy = policy;
+    this.#world = world;
+  }
+
+  /** Whether the absence of `key` at `site` may be taken for a deletion; when not, the site is parked. */
+  async allows(site: SiteId, key: string): Promise<boolean> {
+    const held = (await this.#records.get(key))?.replicas[site];
+    if (!held || held.version.deleted) return true;
+    const { knownKeys = 0 } = await this.#records.siteState(site);
+    const allowed = deletesAllowed(this.#policy.guards.maxDeletes, knownKeys);
+    const count = (this.#counts.get(site) ?? 0) + 1;
+    if (count <= allowed) {
+      this.#counts.set(site, count);
+      return true;
+    }
+    await this.#park(site, allowed);
+    return false;
+  }
+
+  /** After a complete scan the count begins anew. */
+  scanned(site: SiteId): void {
+    this.#counts.delete(site);
+  }
+
+  async #park(site: SiteId, allowed: number): Promise<void> {
+    const id = guardId(site);
+    if (await this.#records.parkedBy(id)) return;
+    const detail = `more than ${allowed} keys were deleted at ${site} since its last complete scan; deletions are held back`;
+    const sinceMs = this.#world.nowMs();
+    const parked = { id, site, reason: 'max-deletes', detail, sinceMs, keys: 1, bytes: 0 } as const;
+    await this.#records.commit([this.#records.park(parked)]);
+  }
+}
