@@ -223,7 +223,8 @@ async function closeSite(
     await records.updateSite(site, { lastError: tally.away, lastErrorMs: shell.world.nowMs() });
     return;
   }
-  const guard = await guardFor(shell, site, tally, options);
+  const noticed = shell.deletions.since(site);
+  const guard = await guardFor(shell, site, tally, { ...options, noticed });
   if (guard) {
     tally.guarded = tally.suspects;
     await records.commit([records.park(guard)]);
@@ -240,15 +241,24 @@ async function closeSite(
   });
 }
 
-/** A reason to hold the deletions of a site back, unless a person has released them. */
-export async function guardFor(shell: Shell, site: SiteId, tally: Tally, options: PassOptions) {
+/**
+ * A reason to hold the deletions of a site back, unless a person has released them. A guard that once stands, stands
+ * until a person says go or nothing is missing any more. `noticed`: deletions taken since the last complete scan.
+ */
+export async function guardFor(
+  shell: Shell,
+  site: SiteId,
+  tally: Tally,
+  options: PassOptions & { readonly noticed?: number },
+) {
   const { records, policy, world } = shell;
   if (tally.suspects === 0 || options.yes) return undefined;
   const earlier = await records.parkedBy(guardId(site));
   if (earlier?.released && tally.suspects <= earlier.keys) return undefined;
   const allowed = deletesAllowed(policy.guards.maxDeletes, tally.known);
   const emptied = tally.listed === 0;
-  if (!emptied && tally.suspects <= allowed) return undefined;
+  const stands = earlier !== undefined && !earlier.released;
+  if (!emptied && !stands && tally.suspects + (options.noticed ?? 0) <= allowed) return undefined;
   const what = emptied
     ? `all ${tally.known} keys are gone from ${site}`
     : `${tally.suspects} of ${tally.known} keys are gone from ${site}`;
@@ -256,7 +266,7 @@ export async function guardFor(shell: Shell, site: SiteId, tally: Tally, options
     id: guardId(site),
     site,
     reason: emptied ? ('site-emptied' as const) : ('max-deletes' as const),
-    detail: `${what}${emptied ? '' : `, more than the ${allowed} that guards.maxDeletes allows`}; they are not deleted elsewhere`,
+    detail: `${what}${emptied ? '' : `; guards.maxDeletes allows ${allowed} at a time`}; they are not deleted elsewhere`,
     sinceMs: earlier?.sinceMs ?? world.nowMs(),
     keys: tally.suspects,
     bytes: 0,

@@ -34,6 +34,11 @@ export class DeletionGuard {
     return false;
   }
 
+  /** Deletions taken since the last complete scan. */
+  since(site: SiteId): number {
+    return this.#counts.get(site) ?? 0;
+  }
+
   /** After a complete scan the count begins anew. */
   scanned(site: SiteId): void {
     this.#counts.delete(site);
