@@ -55,7 +55,11 @@ export function cellsOf(): readonly BenchCell[] {
   ];
 }
 
-export function runCell(cell: BenchCell, options: RunOptions, tell: (line: string) => void): Promise<Outcome> {
+export function runCell(
+  cell: BenchCell,
+  options: RunOptions,
+  tell: (line: string) => void,
+): Promise<Outcome> {
   return cell.run(options, tell);
 }
 

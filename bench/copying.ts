@@ -59,7 +59,9 @@ export async function runCopyCell(
     await fill(sources.rclone, workload);
     const tried = await tryTunings(cell, source, sources.rclone, effort.tries);
     const { tuning } = tried.reduce((best, one) => (one.seconds < best.seconds ? one : best));
-    tell(`  rclone ${tuning.name}: ${tried.map((one) => `${one.seconds.toFixed(2)} s ${one.tuning.name}`).join(', ')}`);
+    tell(
+      `  rclone ${tuning.name}: ${tried.map((one) => `${one.seconds.toFixed(2)} s ${one.tuning.name}`).join(', ')}`,
+    );
     const runs = emptyRuns();
     for (let round = 0; round < effort.rounds; round++) {
       await runRound(cell, source, sources, tuning, round, runs);

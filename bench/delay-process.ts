@@ -4,21 +4,23 @@
 import { randomBytes } from 'node:crypto';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { openState } from '../src/assembly/open.ts';
-import { openStore } from '../src/assembly/stores.ts';
-import { toPolicy } from '../src/config/index.ts';
-import { Dataset } from '../src/dataset.ts';
-import { noMetadata } from '../src/model/metadata.ts';
 import type { ObjectStore } from '../src/ports/object-store.ts';
-import { systemWorld } from '../src/system-world.ts';
-import { configuredSites, datasetName } from './isobar.ts';
+import { configText, datasetName } from './isobar.ts';
+import { load } from './published.ts';
+
+const { openState } = await load<typeof import('../src/assembly/open.ts')>('assembly/open');
+const { openStore } = await load<typeof import('../src/assembly/stores.ts')>('assembly/stores');
+const { parseConfig, toPolicy } = await load<typeof import('../src/config/index.ts')>('config/index');
+const { Dataset } = await load<typeof import('../src/dataset.ts')>('dataset');
+const { noMetadata } = await load<typeof import('../src/model/metadata.ts')>('model/metadata');
+const { systemWorld } = await load<typeof import('../src/system-world.ts')>('system-world');
 
 const bodyBytes = 4096;
 const warmUps = 10;
 const signal = new AbortController().signal;
 
 const input = JSON.parse(await text(process.stdin)) as { sites: never; state: string; writes: number };
-const config = configuredSites(input.sites, input.state);
+const config = parseConfig(configText(input.sites, input.state), 'isobar.yaml', {});
 const policy = toPolicy(config, datasetName);
 const [sourceId, ...targetIds] = policy.sites as [string, ...string[]];
 

@@ -2,16 +2,16 @@ import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Config, parseConfig } from '../src/config/index.ts';
 import type { SiteConfig } from '../test/servers/start.ts';
 import type { Command } from './measured.ts';
+import { published } from './published.ts';
 
 export const datasetName = 'bench';
 
 type Sites = Readonly<Record<string, SiteConfig>>;
 
 /** The configuration in words, as a person would write it; JSON is YAML. */
-function configText(sites: Sites, state: string): string {
+export function configText(sites: Sites, state: string): string {
   const entries = Object.entries(sites).map(([name, site]) => [
     name,
     site.kind === 'gcs' ? { ...site, anonymous: true } : site,
@@ -21,21 +21,6 @@ function configText(sites: Sites, state: string): string {
     sites: Object.fromEntries(entries),
     datasets: { [datasetName]: { sites: Object.keys(sites) } },
   });
-}
-
-/** For work inside a process: the same configuration as the command line gets. */
-export function configuredSites(sites: Sites, state = '.isobar-state'): Config {
-  // One dataset wants two sites; a single one is enough for a look at a bucket.
-  const two = Object.keys(sites).length === 1 ? { ...sites, other: Object.values(sites)[0]! } : sites;
-  return parseConfig(configText(unlike(two), state), join(tmpdir(), 'isobar.yaml'), {});
-}
-
-/** The same bucket twice is refused; the other one is never touched. */
-function unlike(sites: Sites): Sites {
-  const { other } = sites;
-  if (other === undefined) return sites;
-  const moved = other.kind === 'azure' ? { ...other, container: 'other' } : { ...other, bucket: 'other' };
-  return { ...sites, other: moved };
 }
 
 /** Isobar as a person runs it: `isobar sync`, with a state folder of its own. */
@@ -65,8 +50,6 @@ export class Isobar {
 }
 
 const root = join(import.meta.dirname, '..');
-/** A copy of what is published, where the project's dependencies are found. */
-const published = join(root, 'node_modules', '.cache', 'isobar-bench', 'package');
 
 /** Builds the program as it is published: compiled, so that no run pays for TypeScript. */
 export async function buildIsobar(): Promise<void> {
@@ -74,7 +57,15 @@ export async function buildIsobar(): Promise<void> {
   mkdirSync(published, { recursive: true });
   copyFileSync(join(root, 'package.json'), join(published, 'package.json'));
   const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
-  execFileSync(process.execPath, [compiler, '-p', root + '/tsconfig.build.json', '--declaration', 'false', '--outDir', join(published, 'dist')]);
+  execFileSync(process.execPath, [
+    compiler,
+    '-p',
+    root + '/tsconfig.build.json',
+    '--declaration',
+    'false',
+    '--outDir',
+    join(published, 'dist'),
+  ]);
 }
 
 export function isobarCommand(args: readonly string[]): Command {

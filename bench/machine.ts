@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { cpus, release, totalmem } from 'node:os';
-import { goPrograms } from '../test/servers/versions.ts';
 import { findAzurite } from '../test/servers/azurite.ts';
 import { rcloneProgram } from '../test/servers/rclone.ts';
+import { goPrograms } from '../test/servers/versions.ts';
 
 export interface Machine {
   readonly processors: string;
@@ -37,8 +37,13 @@ function commitOf(): string {
   const { version } = JSON.parse(readFileSync(manifest, 'utf8')) as { version: string };
   try {
     const run = (args: string[]) =>
-      execFileSync('git', args, { cwd: import.meta.dirname, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
-    const changed = run(['status', '--porcelain', '--', '../src']).trim() === '' ? '' : ' and uncommitted changes';
+      execFileSync('git', args, {
+        cwd: import.meta.dirname,
+        encoding: 'utf8',
+        stdio: ['ignore', 'pipe', 'ignore'],
+      });
+    const changed =
+      run(['status', '--porcelain', '--', '../src']).trim() === '' ? '' : ' and uncommitted changes';
     return `${version}, commit ${run(['rev-parse', '--short', 'HEAD']).trim()}${changed}`;
   } catch {
     return version;

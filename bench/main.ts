@@ -46,7 +46,9 @@ async function bench(): Promise<void> {
   const begunMs = performance.now();
   for (const [at, cell] of cells.entries()) {
     const spent = ((performance.now() - begunMs) / 60_000).toFixed(1);
-    tell(`${cell.name} (${at + 1} of ${cells.length}, ${spent} min so far, load ${loadavg()[0]!.toFixed(1)})`);
+    tell(
+      `${cell.name} (${at + 1} of ${cells.length}, ${spent} min so far, load ${loadavg()[0]!.toFixed(1)})`,
+    );
     const before = { startedMs: Date.now(), load: loadavg()[0]! };
     const outcome = await runCell(cell, { rounds, tries: values.quick ? 1 : 2, quick: values.quick }, tell);
     results.cells.push({ name: cell.name, ...before, tookMs: Date.now() - before.startedMs, ...outcome });

@@ -30,8 +30,7 @@ const sampleEveryMs = 10;
  * The shell starts the client, tells its number, and after its end the processor time of its children: the kernel
  * tells that only to a parent, and Node does not pass it on.
  */
-const launcher =
-  '"$@" 3>&- & pid=$!; echo "$pid" >&3; wait "$pid"; code=$?; times >&3; exit "$code"';
+const launcher = '"$@" 3>&- & pid=$!; echo "$pid" >&3; wait "$pid"; code=$?; times >&3; exit "$code"';
 
 /** Runs a client as a process of its own and measures it. Never throws for its exit code. */
 export async function measure({ program, args, env }: Command): Promise<Measured> {

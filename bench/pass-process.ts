@@ -3,15 +3,19 @@
  * `fill` writes what the ledger would know of so many keys at two sites; `run` makes one pass and tells what it took.
  */
 import { setImmediate as turn } from 'node:timers/promises';
-import { Dataset } from '../src/dataset.ts';
-import { openEmbedded } from '../src/embedded/open.ts';
 import type { Policy } from '../src/model/policy.ts';
 import type { Replica } from '../src/model/record.ts';
-import { stampOf } from '../src/model/stamp.ts';
+import type { Stamp } from '../src/model/stamp.ts';
 import type { Capabilities, ListEntry, ListRequest, ObjectStore } from '../src/ports/object-store.ts';
-import { encodeRecord } from '../src/replicate/records.ts';
-import { systemWorld } from '../src/system-world.ts';
-import { MemoryStore } from '../src/stores/memory/memory-store.ts';
+import { load } from './published.ts';
+
+const { Dataset } = await load<typeof import('../src/dataset.ts')>('dataset');
+const { openEmbedded } = await load<typeof import('../src/embedded/open.ts')>('embedded/open');
+const { encodeRecord } = await load<typeof import('../src/replicate/records.ts')>('replicate/records');
+const { systemWorld } = await load<typeof import('../src/system-world.ts')>('system-world');
+const { MemoryStore } = await load<typeof import('../src/stores/memory/memory-store.ts')>(
+  'stores/memory/memory-store',
+);
 
 const policy: Policy = {
   dataset: 'bench',
@@ -23,12 +27,14 @@ const policy: Policy = {
 };
 
 const madeMs = Date.UTC(2026, 0, 1);
+const madeStamp = '019b76daa8000000' as Stamp;
 const size = 4096;
 /** As S3 gives them at most. */
 const pageSize = 1000;
 
 const hex = (index: number) => index.toString(16).padStart(32, '0');
-const keyOf = (index: number) => `data/${String(index).padStart(9, '0')}/some-object-with-a-usual-name.parquet`;
+const keyOf = (index: number) =>
+  `data/${String(index).padStart(9, '0')}/some-object-with-a-usual-name.parquet`;
 const indexOf = (key: string) => Number(key.slice(5, 14));
 
 /** A bucket whose listing is computed, with a marker object that is really there. */
@@ -69,7 +75,7 @@ function entryOf(index: number): ListEntry {
 function replicaOf(index: number): Replica {
   const md5 = hex(index);
   const version = {
-    stamp: stampOf(madeMs),
+    stamp: madeStamp,
     dot: { site: 'a', count: 1 },
     past: {},
     operation: hex(index).slice(10),
@@ -96,8 +102,19 @@ async function run(folder: string, keys: number): Promise<void> {
   const state = await openEmbedded({ folder });
   const stores = new Map(policy.sites.map((site) => [site, madeUp(keys)]));
   let requests = 0;
-  const events = { request: (_: string, { verb }: { verb: string }) => void (requests += verb === 'list' ? 0 : 1) };
-  const dataset = new Dataset({ policy, stores, ledger: state.ledger, bus: state.bus, world: systemWorld, events });
+  const events = {
+    request: (_: string, { verb }: { verb: string }) => {
+      if (verb !== 'list') requests += 1;
+    },
+  };
+  const dataset = new Dataset({
+    policy,
+    stores,
+    ledger: state.ledger,
+    bus: state.bus,
+    world: systemWorld,
+    events,
+  });
   const signal = new AbortController().signal;
   // Markers come and go with the process: the first look writes them anew.
   for (const site of policy.sites) await dataset.updateSite(site, { marker: undefined } as never);
@@ -105,7 +122,8 @@ async function run(folder: string, keys: number): Promise<void> {
   const { keys: compared, sites } = await dataset.sync({}, signal);
   const seconds = (performance.now() - begunMs) / 1000;
   const away = Object.values(sites).filter((site) => site.away !== undefined);
-  if (compared !== keys || away.length > 0) throw new Error(`compared ${compared} keys: ${JSON.stringify(sites)}`);
+  if (compared !== keys || away.length > 0)
+    throw new Error(`compared ${compared} keys: ${JSON.stringify(sites)}`);
   process.stdout.write(`${JSON.stringify({ seconds, keys: compared, requests })}\n`);
   await dataset.close();
   await state.close();

@@ -16,14 +16,13 @@ export interface RcloneTuning {
 const commonFlags = [
   '--checksum',
   '--use-server-modtime',
-  '--s3-no-head',
-  '--s3-no-head-object',
   '--s3-no-check-bucket',
   '--gcs-no-check-bucket',
   '--azureblob-no-check-container',
-  '--azureblob-no-head-object',
   '--exclude=/.isobar/**',
 ];
+
+const withoutHeads = ['--s3-no-head', '--s3-no-head-object', '--azureblob-no-head-object'];
 
 const MiB = 1024 * 1024;
 
@@ -32,9 +31,10 @@ export function tuningsFor({ bytes }: Workload): readonly RcloneTuning[] {
   if (bytes < 64 * MiB) {
     return [4, 16, 64].map((n) => ({
       name: `${n} transfers`,
-      flags: [`--transfers=${n}`, `--checkers=${n}`],
+      flags: [`--transfers=${n}`, `--checkers=${n}`, ...withoutHeads],
     }));
   }
+  // Several streams need a head of what they wrote: without it rclone takes its size for 0 and fails.
   const wide = (streams: number, chunk: string) => [
     '--transfers=4',
     '--checkers=4',

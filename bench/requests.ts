@@ -66,13 +66,17 @@ async function startCounter(targetPort: number): Promise<Counter> {
   const counts = { ofObjects: 0, others: 0 };
   const agent = new Agent({ keepAlive: true });
   const server = createServer((incoming, outgoing) => {
-    if (/object-\d{7}/.test(decodeURIComponent((incoming.url ?? '').split('?')[0] ?? ''))) counts.ofObjects += 1;
+    if (/object-\d{7}/.test(decodeURIComponent((incoming.url ?? '').split('?')[0] ?? '')))
+      counts.ofObjects += 1;
     else counts.others += 1;
     const { method, url: path, headers } = incoming;
-    const ahead = httpRequest({ host: '127.0.0.1', port: targetPort, method, path, headers, agent }, (answer) => {
-      outgoing.writeHead(answer.statusCode ?? 502, answer.rawHeaders);
-      answer.pipe(outgoing);
-    });
+    const ahead = httpRequest(
+      { host: '127.0.0.1', port: targetPort, method, path, headers, agent },
+      (answer) => {
+        outgoing.writeHead(answer.statusCode ?? 502, answer.rawHeaders);
+        answer.pipe(outgoing);
+      },
+    );
     ahead.on('error', () => outgoing.destroy());
     incoming.pipe(ahead);
   });
@@ -82,7 +86,8 @@ async function startCounter(targetPort: number): Promise<Counter> {
   return {
     counts,
     reset: () => Object.assign(counts, { ofObjects: 0, others: 0 }),
-    siteConfig: (site) => JSON.parse(JSON.stringify(site).replaceAll(text(targetPort), text(port))) as typeof site,
+    siteConfig: (site) =>
+      JSON.parse(JSON.stringify(site).replaceAll(text(targetPort), text(port))) as typeof site,
     stop: () => {
       server.closeAllConnections();
       server.close();

@@ -40,11 +40,7 @@ function say(line: string): void {
   }
 }
 
-async function produce(
-  { ledger, bus }: Embedded,
-  stream: string,
-  say: (line: string) => void,
-): Promise<void> {
+async function produce({ ledger, bus }: Embedded, stream: string): Promise<void> {
   for (let n = 0; ; n++) {
     const batch = `${stream}.${String(n).padStart(6, '0')}`;
     const rows = Array.from({ length: rowsPerBatch }, (_, i) => ({
@@ -124,7 +120,10 @@ class Worker {
     const script = fileURLToPath(import.meta.url);
     this.process = spawn(process.execPath, [script, folder, name], { stdio: ['ignore', 'pipe', 'pipe'] });
     const lines = createInterface({ input: this.process.stdout! });
-    this.opened = new Promise((resolve) => lines.once('line', () => resolve()));
+    this.opened = new Promise((resolve) => {
+      lines.once('line', () => resolve());
+      this.process.once('close', () => resolve());
+    });
     lines.on('line', (line) => record.hear(line));
     this.process.stderr!.on('data', (data) => {
       this.stderr += data;

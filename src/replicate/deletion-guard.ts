@@ -1,3 +1,4 @@
+import { newestOf } from '../decide/resolve.ts';
 import { deletesAllowed, type Policy } from '../model/policy.ts';
 import type { SiteId } from '../model/version.ts';
 import type { World } from '../ports/world.ts';
@@ -21,8 +22,10 @@ export class DeletionGuard {
 
   /** Whether the absence of `key` at `site` may be taken for a deletion; when not, the site is parked. */
   async allows(site: SiteId, key: string): Promise<boolean> {
-    const held = (await this.#records.get(key))?.replicas[site];
-    if (!held || held.version.deleted) return true;
+    const record = await this.#records.read(key);
+    const held = record.replicas[site];
+    // Where the newest write is a deletion, absence is what everybody wants: our own removal, its answer lost.
+    if (!held || held.version.deleted || newestOf(record)?.replica.version.deleted) return true;
     const { knownKeys = 0 } = await this.#records.siteState(site);
     const allowed = deletesAllowed(this.#policy.guards.maxDeletes, knownKeys);
     const count = (this.#counts.get(site) ?? 0) + 1;
@@ -51,5 +54,7 @@ export class DeletionGuard {
     const sinceMs = this.#world.nowMs();
     const parked = { id, site, reason: 'max-deletes', detail, sinceMs, keys: 1, bytes: 0 } as const;
     await this.#records.commit([this.#records.park(parked)]);
+    // Only a scan can count what is held back.
+    await this.#records.updateSite(site, { scanWanted: true });
   }
 }

@@ -18,7 +18,7 @@ import type {
 } from '../ports/object-store.ts';
 import type { World } from '../ports/world.ts';
 import type { AdaptiveLimit } from './adaptive-limit.ts';
-import type { Breaker } from './breaker.ts';
+import type { Breaker, RequestKind } from './breaker.ts';
 
 /** What the wrapper tells of every request, for metrics. */
 export interface RequestReport {
@@ -72,24 +72,24 @@ export class GuardedStore implements ObjectStore {
   }
 
   head(key: string, signal: AbortSignal) {
-    return this.#call('head', true, signal, () => this.#store.head(key, signal));
+    return this.#call('head', 'brief', signal, () => this.#store.head(key, signal));
   }
 
   read(key: string, options: ReadOptions, signal: AbortSignal): Promise<ObjectRead | undefined> {
-    return this.#call('read', false, signal, () => this.#store.read(key, options, signal));
+    return this.#call('read', 'opening', signal, () => this.#store.read(key, options, signal));
   }
 
   write(request: WriteRequest, signal: AbortSignal) {
-    const small = request.body.length <= smallBytes;
-    return this.#call('write', small, signal, () => this.#store.write(request, signal));
+    const kind = request.body.length <= smallBytes ? 'brief' : 'long';
+    return this.#call('write', kind, signal, () => this.#store.write(request, signal));
   }
 
   startUpload(request: UploadRequest, signal: AbortSignal) {
-    return this.#call('start-upload', true, signal, () => this.#store.startUpload(request, signal));
+    return this.#call('start-upload', 'opening', signal, () => this.#store.startUpload(request, signal));
   }
 
   writePart(upload: Upload, part: UploadPart, signal: AbortSignal) {
-    return this.#call('write-part', false, signal, () => this.#store.writePart(upload, part, signal));
+    return this.#call('write-part', 'long', signal, () => this.#store.writePart(upload, part, signal));
   }
 
   completeUpload(
@@ -98,17 +98,17 @@ export class GuardedStore implements ObjectStore {
     commit: Parameters<ObjectStore['completeUpload']>[2],
     signal: AbortSignal,
   ) {
-    return this.#call('complete-upload', false, signal, () =>
+    return this.#call('complete-upload', 'long', signal, () =>
       this.#store.completeUpload(upload, receipts, commit, signal),
     );
   }
 
   abortUpload(upload: Pick<Upload, 'id' | 'key'>, signal: AbortSignal) {
-    return this.#call('abort-upload', true, signal, () => this.#store.abortUpload(upload, signal));
+    return this.#call('abort-upload', 'brief', signal, () => this.#store.abortUpload(upload, signal));
   }
 
   remove(key: string, token: Token, signal: AbortSignal) {
-    return this.#call('remove', true, signal, () => this.#store.remove(key, token, signal));
+    return this.#call('remove', 'brief', signal, () => this.#store.remove(key, token, signal));
   }
 
   async *listUploads(signal: AbortSignal): AsyncGenerator<readonly UploadEntry[]> {
@@ -123,7 +123,7 @@ export class GuardedStore implements ObjectStore {
         const rest = { ...request, ...(after === undefined ? {} : { after }) };
         const pages = this.#store.list(rest, signal)[Symbol.asyncIterator]();
         for (;;) {
-          const page = await this.#once('list', true, signal, () => pages.next());
+          const page = await this.#once('list', 'long', signal, () => pages.next());
           if (page.done) return;
           if (page.value.length === 0) continue;
           tries = 1;
@@ -146,10 +146,10 @@ export class GuardedStore implements ObjectStore {
     return this.#store.close();
   }
 
-  async #call<T>(verb: string, small: boolean, signal: AbortSignal, call: () => Promise<T>): Promise<T> {
+  async #call<T>(verb: string, kind: RequestKind, signal: AbortSignal, call: () => Promise<T>): Promise<T> {
     for (let tries = 1; ; tries++) {
       try {
-        return await this.#once(verb, small, signal, call);
+        return await this.#once(verb, kind, signal, call);
       } catch (failure) {
         if (!this.#mayRetry(failure, tries)) throw failure;
         await this.#pause(failure as StoreFailure, tries, signal);
@@ -169,14 +169,14 @@ export class GuardedStore implements ObjectStore {
     await this.#parts.world.sleep(Math.min(pauseMs, 30_000), signal);
   }
 
-  async #once<T>(verb: string, small: boolean, signal: AbortSignal, call: () => Promise<T>): Promise<T> {
+  async #once<T>(verb: string, kind: RequestKind, signal: AbortSignal, call: () => Promise<T>): Promise<T> {
     const { breaker, limit, world } = this.#parts;
     if (!breaker.passable) return breaker.run(call);
     await limit.enter(signal);
     const begunMs = world.monotonicMs();
     let outcome: RequestReport['outcome'] = 'done';
     try {
-      const result = await breaker.run(call);
+      const result = await breaker.run(call, kind);
       if (isConflict(result)) outcome = 'conflict';
       return result;
     } catch (failure) {
@@ -187,7 +187,7 @@ export class GuardedStore implements ObjectStore {
       const answered = outcome === 'done' || outcome === 'conflict';
       limit.leave({
         throttled: outcome === 'throttled',
-        smallMs: small && answered ? durationMs : undefined,
+        smallMs: sized(verb, kind) && answered ? durationMs : undefined,
       });
       this.#parts.report?.({ verb, durationMs, outcome });
     }
@@ -207,6 +207,11 @@ function lastInOrder(page: readonly ListEntry[], after: string | undefined): str
     last = key;
   }
   return last;
+}
+
+/** Requests whose time tells how busy the site is, and not how much was asked for. */
+function sized(verb: string, kind: RequestKind): boolean {
+  return kind === 'brief' || verb === 'start-upload' || verb === 'list';
 }
 
 function isConflict(result: unknown): boolean {

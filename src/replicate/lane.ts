@@ -242,6 +242,12 @@ export class Lane {
   async #owe(task: Task, lastError?: string): Promise<void> {
     const { records, world } = this.#shell;
     const earlier = await records.debtOf(this.site, task.key);
+    // Known already, and nothing new to say of it: a site that is away is not written to the ledger on every pass.
+    if (earlier && lastError === undefined && earlier.sinceMs <= task.sinceMs) {
+      task.owed = true;
+      this.#debtsMayWait = true;
+      return;
+    }
     const attempts = Math.max(task.attempts, earlier?.attempts ?? 0);
     const pauseMs =
       attempts === 0 ? 0 : Math.min(500 * 2 ** attempts, longestPauseMs) * (0.5 + world.random() / 2);
@@ -263,15 +269,16 @@ export class Lane {
   async #handOverSlowOnes(): Promise<void> {
     const { world, settings } = this.#shell;
     const away = !this.target.site.breaker.closed;
-    for (const task of [...this.#tasks.values()]) {
-      if (task.owed || (!away && world.monotonicMs() - task.offeredMs < settings.patienceMs)) continue;
-      if (this.#tasks.get(task.key) !== task) continue;
+    const slow = [...this.#tasks.values()].filter(
+      (task) => !task.owed && (away || world.monotonicMs() - task.offeredMs >= settings.patienceMs),
+    );
+    for (const task of slow) {
       task.handedOver = this.#owe(task).then(
         () => this.#tell(task, 'owed'),
         () => {},
       );
-      await task.handedOver;
     }
+    await Promise.all(slow.map((task) => task.handedOver));
   }
 
   #pump(): void {

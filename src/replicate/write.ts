@@ -56,9 +56,13 @@ export async function put(
   signal: AbortSignal,
 ): Promise<WriteResult> {
   const operation = shell.world.uniqueId();
-  return write(shell, replicator, key, signal, (site) =>
-    putAt(shell, site, key, body, metadata, operation, signal),
-  );
+  const newest = newestOf(await shell.records.read(key));
+  const small = body.size <= shell.settings.partSizeBytes;
+  return write(shell, replicator, key, signal, {
+    at: (site) => putAt(shell, site, key, body, metadata, operation, signal),
+    preferred: newest?.sites ?? [],
+    elsewhereWhenSilent: small,
+  });
 }
 
 /** Deletes by the dataset's write mode. Undefined: no site holds the key. */
@@ -72,14 +76,19 @@ export async function remove(
   const newest = newestOf(record);
   if (!newest || newest.replica.version.deleted) return undefined;
   const operation = shell.world.uniqueId();
-  return write(
-    shell,
-    replicator,
-    key,
-    signal,
-    (site) => removeAt(shell, site, key, operation, signal),
-    newest.sites,
-  );
+  return write(shell, replicator, key, signal, {
+    at: (site) => removeAt(shell, site, key, operation, signal),
+    preferred: newest.sites,
+    elsewhereWhenSilent: true,
+  });
+}
+
+interface Work {
+  at(site: Site): Promise<Version>;
+  /** Sites that hold what is to be written over: elsewhere the write would be concurrent with it. */
+  readonly preferred: readonly SiteId[];
+  /** For what is soon written: when a site falls silent, the next is tried without waiting for the first. */
+  readonly elsewhereWhenSilent: boolean;
 }
 
 async function write(
@@ -87,13 +96,16 @@ async function write(
   replicator: Replicator,
   key: string,
   signal: AbortSignal,
-  at: (site: Site) => Promise<Version>,
-  preferred: readonly SiteId[] = [],
+  work: Work,
 ): Promise<WriteResult> {
   const outcomes: SiteOutcome[] = [];
-  for (const site of inOrder(shell, preferred)) {
+  const unanswered = new Map<Site, Promise<Version>>();
+  const durableAt = async (site: Site, answer: Promise<Version>): Promise<WriteResult | undefined> => {
     try {
-      const version = await at(site);
+      const version = await answer;
+      unanswered.delete(site);
+      for (const { id } of unanswered.keys())
+        outcomes.push({ site: id, outcome: 'unknown', error: 'no answer yet' });
       outcomes.push({ site: site.id, outcome: 'durable' });
       await publish(shell, key, site.id, version);
       const needed = acksNeeded(shell.policy.write, shell.policy.sites.length);
@@ -104,15 +116,45 @@ async function write(
       if (!(failure instanceof StoreFailure) || failure.remedy === 'park') throw failure;
       const unknown = failure.code === 'unavailable';
       outcomes.push({ site: site.id, outcome: unknown ? 'unknown' : 'failed', error: failure.message });
+      return undefined;
     }
+  };
+  for (const site of inOrder(shell, work.preferred)) {
+    const answer = work.at(site);
+    if (work.elsewhereWhenSilent && (await fallsSilent(site, answer))) {
+      unanswered.set(site, answer);
+      // It may still take effect: then the others must hear of it.
+      answer.then((version) => publish(shell, key, site.id, version)).catch(() => {});
+      continue;
+    }
+    const result = await durableAt(site, answer);
+    if (result) return result;
+  }
+  for (const [site, answer] of [...unanswered]) {
+    const result = await durableAt(site, answer);
+    if (result) return result;
+    unanswered.delete(site);
   }
   throw new WriteFailure(`no site took the write of ${key}: ${listOf(outcomes)}`, outcomes);
 }
 
-/** Healthy sites first, those that `preferred` names before the rest, otherwise as configured. */
+/** False when the answer, or a failure, came first. */
+function fallsSilent({ breaker }: Site, answer: Promise<unknown>): Promise<boolean> {
+  return new Promise((resolve) => {
+    const withdraw = breaker.whenSilent(() => resolve(true));
+    const answered = () => {
+      withdraw();
+      resolve(false);
+    };
+    answer.then(answered, answered);
+  });
+}
+
+/** Healthy sites first, then silent ones; among equals those that `preferred` names, otherwise as configured. */
 function inOrder(shell: Shell, preferred: readonly SiteId[]): Site[] {
-  const rank = (site: Site) =>
-    (site.breaker.closed ? 0 : 2) + (preferred.length > 0 && !preferred.includes(site.id) ? 1 : 0);
+  const rank = ({ id, breaker }: Site) =>
+    (breaker.closed ? (breaker.silent ? 2 : 0) : 4) +
+    (preferred.length > 0 && !preferred.includes(id) ? 1 : 0);
   return shell.policy.sites.map((id) => siteOf(shell, id)).sort((a, b) => rank(a) - rank(b));
 }
 

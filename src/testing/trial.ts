@@ -1,9 +1,11 @@
 import { type MemoryBusBacking, memoryBus } from '../buses/memory/bus.ts';
+import { setTimeout as pause } from 'node:timers/promises';
 import { Dataset, type DatasetParts, type SyncResult } from '../dataset.ts';
 import { MemoryLedger, type MemoryLedgerBacking } from '../ledgers/memory/ledger.ts';
 import { noMetadata, type ObjectMetadata } from '../model/metadata.ts';
 import type { Policy } from '../model/policy.ts';
 import type { SiteId } from '../model/version.ts';
+import type { Bus } from '../ports/bus.ts';
 import type { Capabilities, StoreLimits } from '../ports/object-store.ts';
 import type { World } from '../ports/world.ts';
 import type { Loser, Parked } from '../replicate/records.ts';
@@ -34,6 +36,7 @@ export class Trial {
   /** Everything that the engine said went wrong. */
   readonly failures: string[] = [];
   readonly removed: { readonly site: SiteId; readonly key: string }[] = [];
+  bus: Bus = memoryBus();
   #stores = new Map<SiteId, FaultyStore>();
   #dataset: Dataset | undefined;
 
@@ -66,6 +69,33 @@ export class Trial {
 
   sync(options: { readonly yes?: boolean } = {}): Promise<SyncResult> {
     return this.dataset.sync(options, this.signal);
+  }
+
+  /** What a provider's notification says: something happened to the key, go and look. */
+  notify(site: SiteId, ...keys: readonly string[]): Promise<void> {
+    const at = { dataset: 'photos', site, atMs: this.world.nowMs() };
+    return this.bus.publish(keys.map((key) => ({ ...at, key, id: this.world.uniqueId() })));
+  }
+
+  /** Runs the daemon while `work` lasts; scans once at the beginning, or as often as said. */
+  async watching(work: () => Promise<void>, scanEveryMs = 3_600_000): Promise<void> {
+    const stop = new AbortController();
+    const watched = this.dataset.watch({ scanEveryMs }, stop.signal);
+    try {
+      await work();
+    } finally {
+      stop.abort(new Error('seen enough'));
+      await watched.catch(() => {});
+    }
+  }
+
+  async until(holds: () => boolean | Promise<boolean>): Promise<void> {
+    while (!(await holds())) await pause(5, undefined, { signal: this.signal });
+  }
+
+  async busQuiet(): Promise<void> {
+    await this.until(async () => (await this.bus.backlog('photos')).changes === 0);
+    await this.dataset.quiet();
   }
 
   put(key: string, text: string, metadata: ObjectMetadata = noMetadata) {
@@ -134,11 +164,12 @@ export class Trial {
         return [site, new FaultyStore(new MemoryStore(all))];
       }),
     );
+    this.bus = memoryBus(bus);
     this.#dataset = new Dataset({
       policy: { ...policyOver(this.names), ...policy },
       stores: this.#stores,
       ledger: new MemoryLedger(ledger),
-      bus: memoryBus(bus),
+      bus: this.bus,
       world: this.world,
       ...(settings ? { settings } : {}),
       events: {

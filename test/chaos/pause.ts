@@ -73,7 +73,11 @@ export async function openStage(): Promise<Stage> {
 }
 
 /** An open-loop load; one server is stopped by SIGSTOP in the middle of it, and goes on later. */
-export async function pauseOne(stage: Stage, options: PauseOptions, signal: AbortSignal): Promise<PauseResult> {
+export async function pauseOne(
+  stage: Stage,
+  options: PauseOptions,
+  signal: AbortSignal,
+): Promise<PauseResult> {
   const { load, opened, system } = stage;
   const { server } = system.sites.find(({ name }) => name === options.paused)!;
   const healthy = system.sites.map(({ name }) => name).filter((name) => name !== options.paused);
@@ -90,11 +94,13 @@ export async function pauseOne(stage: Stage, options: PauseOptions, signal: Abor
     await options.beforeResume?.(load);
     const resumedMs = performance.now();
     server.resume();
-    while (load.missingAt(options.paused).some(({ dueMs }) => dueMs < resumedMs)) await systemWorld.sleep(20, signal);
+    while (load.missingAt(options.paused).some(({ dueMs }) => dueMs < resumedMs))
+      await systemWorld.sleep(20, signal);
     const caughtUpMs = performance.now();
     stop.abort(new Error('seen enough'));
     await Promise.all([loading, sampling]);
-    while (system.sites.some(({ name }) => load.missingAt(name).length > 0)) await systemWorld.sleep(20, signal);
+    while (system.sites.some(({ name }) => load.missingAt(name).length > 0))
+      await systemWorld.sleep(20, signal);
     return {
       paused: options.paused,
       baseline: load.figures(begunMs, pausedMs, healthy),
@@ -110,7 +116,9 @@ export async function pauseOne(stage: Stage, options: PauseOptions, signal: Abor
 }
 
 function lagFigures(samples: readonly LagSample[], paused: SiteId): LagFigures {
-  const known = samples.flatMap(({ reportedMs, ...rest }) => (reportedMs === undefined ? [] : [{ ...rest, reportedMs }]));
+  const known = samples.flatMap(({ reportedMs, ...rest }) =>
+    reportedMs === undefined ? [] : [{ ...rest, reportedMs }],
+  );
   const most = (values: readonly number[]) => Math.round(Math.max(0, ...values));
   return {
     samples: samples.length,

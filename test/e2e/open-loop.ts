@@ -54,14 +54,14 @@ export class OpenLoop {
 
   /** Writes at `perSecond`, at random moments (Poisson), until the signal aborts. Never waits for an answer. */
   async run(dataset: Dataset, perSecond: number, stop: AbortSignal, signal: AbortSignal): Promise<void> {
-    const underWay = new Set<Promise<void>>();
+    const underWay = new Set<Promise<unknown>>();
     let dueMs = performance.now();
     while (!stop.aborted) {
       dueMs += (-Math.log(1 - Math.random()) * 1000) / perSecond;
       const waitMs = dueMs - performance.now();
       if (waitMs > 0) await systemWorld.sleep(waitMs, stop).catch(() => {});
       if (stop.aborted) break;
-      const sent: Promise<void> = this.#send(dataset, dueMs, signal).finally(() => underWay.delete(sent));
+      const sent: Promise<unknown> = this.#send(dataset, dueMs, signal).finally(() => underWay.delete(sent));
       underWay.add(sent);
     }
     await Promise.all(underWay);
@@ -94,7 +94,10 @@ export class OpenLoop {
   figures(fromMs: number, toMs: number, sites: readonly SiteId[]): Figures {
     const due = this.arrivals.filter(({ dueMs }) => dueMs >= fromMs && dueMs < toMs);
     const doneMs = (one: Arrival) =>
-      Math.max(one.ackedMs ?? Number.POSITIVE_INFINITY, ...sites.map((site) => one.at.get(site) ?? Number.POSITIVE_INFINITY));
+      Math.max(
+        one.ackedMs ?? Number.POSITIVE_INFINITY,
+        ...sites.map((site) => one.at.get(site) ?? Number.POSITIVE_INFINITY),
+      );
     const inTime = due.filter((one) => doneMs(one) < toMs);
     const seconds = (toMs - fromMs) / 1000;
     const latencies = due.map((one) => doneMs(one) - one.dueMs);

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { ObjectMetadata } from '../../model/metadata.ts';
 import type { ObjectStore } from '../../ports/object-store.ts';
-import { nodeCalls } from './calls.ts';
+import { type FileCalls, nodeCalls } from './calls.ts';
 import { thisOwner } from './owner.ts';
 import {
   keysOf,
@@ -27,6 +27,8 @@ const fresh: ObjectMetadata = { contentType: 'text/new', user: { isobar: 'new' }
 
 interface Scenario {
   readonly name: string;
+  /** The process may already end while it opens the folder. */
+  readonly opening?: boolean;
   readonly key: string;
   /** Before the crash, by a healthy process. */
   readonly prepare: (store: ObjectStore, folder: ScratchFolder) => Promise<unknown>;
@@ -35,6 +37,9 @@ interface Scenario {
   readonly before: string | undefined;
   readonly after: string | undefined;
 }
+
+/** The end of a process is no loss of power: what was not synced is still there, so syncs only cost time here. */
+const unsynced: FileCalls = { ...nodeCalls, sync: async () => undefined, syncData: async () => undefined };
 
 const replace = (store: ObjectStore, key: string) => put(store, key, 'new', fresh);
 
@@ -57,7 +62,15 @@ async function remove(store: ObjectStore, key: string): Promise<void> {
 const long = `${'long/'.repeat(30)}name`;
 const nothing = async () => undefined;
 const scenarios: readonly Scenario[] = [
-  { name: 'create', key: 'd/a', prepare: nothing, act: replace, before: undefined, after: 'new' },
+  {
+    name: 'create',
+    opening: true,
+    key: 'd/a',
+    prepare: nothing,
+    act: replace,
+    before: undefined,
+    after: 'new',
+  },
   {
     name: 'create in the odd tree',
     key: 'd//a',
@@ -84,6 +97,7 @@ const scenarios: readonly Scenario[] = [
   },
   {
     name: 'remove',
+    opening: true,
     key: 'd/a',
     prepare: (s) => put(s, 'd/a', 'old', old),
     act: remove,
@@ -119,7 +133,7 @@ async function endAtEveryCall(scenario: Scenario): Promise<void> {
 async function endAtCall(scenario: Scenario, calls: number): Promise<'b' | 'A' | '.'> {
   const folder = await scratchFolder();
   try {
-    const healthy = createFilesystemStore({ path: folder.path });
+    const healthy = createFilesystemStore({ path: folder.path }, { calls: unsynced });
     await scenario.prepare(healthy, folder);
     await healthy.close();
     const completed = await actUntilEnd(folder, scenario, calls);
@@ -134,16 +148,22 @@ async function endAtCall(scenario: Scenario, calls: number): Promise<'b' | 'A' |
 
 /** True when the action came to its end before the process did. */
 async function actUntilEnd(folder: ScratchFolder, scenario: Scenario, calls: number): Promise<boolean> {
-  let left = calls;
-  const dying = watchedCalls(({ name, args }) => {
-    // One of the 256 folders that are made for metadata is as good an instant as another.
-    if (name === 'mkdir' && /\/meta\/[1-9a-f]/.test(String(args[0]))) return;
-    left--;
-    if (left < 0) throw new Error('the process is gone');
-  });
+  let left = scenario.opening ? calls : Number.POSITIVE_INFINITY;
+  const dying = watchedCalls(
+    ({ name, args }) => {
+      // One of the 16 folders that are made for metadata is as good an instant as another.
+      if (name === 'mkdir' && /\/meta\/[1-9a-f]/.test(String(args[0]))) return;
+      left--;
+      if (left < 0) throw new Error('the process is gone');
+    },
+    undefined,
+    unsynced,
+  );
   const owner = { ...(await thisOwner(nodeCalls)), pid: 2 ** 22 + 1, started: '1' };
   const store = createFilesystemStore({ path: folder.path }, { calls: dying, owner });
   try {
+    if (!scenario.opening) await store.abortUpload({ id: 'none', key: 'none' }, never);
+    left = Math.min(left, calls);
     await scenario.act(store, scenario.key);
     return true;
   } catch {
@@ -155,7 +175,7 @@ async function inspect(folder: ScratchFolder, scenario: Scenario, when: string):
   const kept: KeptFile[] = [];
   const store = createFilesystemStore(
     { path: folder.path },
-    { onKept: (file) => kept.push(file), graceMs: 0 },
+    { onKept: (file) => kept.push(file), graceMs: 0, calls: unsynced },
   );
   const listed = await keysOf(store);
   const text = await textAt(store, scenario.key);

@@ -72,11 +72,11 @@ export class Locks {
 
   /** Runs `work` while no other one, here or in another process, holds the lock of the same name. */
   async hold<T>(name: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    const before = this.#turns.get(name);
+    const before = this.#turns.get(name) ?? Promise.resolve();
     const turn = Promise.withResolvers<void>();
     this.#turns.set(name, turn.promise);
     try {
-      await before;
+      await orAborted(before, signal);
       await this.#take(name, signal);
       try {
         return await work();
@@ -84,8 +84,11 @@ export class Locks {
         await unless(['ENOENT'], this.#calls.unlink(this.#site.own('locks', name)));
       }
     } finally {
-      if (this.#turns.get(name) === turn.promise) this.#turns.delete(name);
-      turn.resolve();
+      // Who gives up waiting leaves the place in the line to those behind.
+      void before.then(() => {
+        if (this.#turns.get(name) === turn.promise) this.#turns.delete(name);
+        turn.resolve();
+      });
     }
   }
 
@@ -102,7 +105,7 @@ export class Locks {
       const holder = await this.#holderOf(this.#site.own('locks', name));
       if (holder === undefined || (await this.#freed(name, holder))) continue;
       if (performance.now() > until) throw this.#stillHeld(holder);
-      await sleep(pauseMs * (0.5 + Math.random()), undefined, { signal });
+      await orAborted(sleep(pauseMs * (0.5 + Math.random())), signal);
     }
   }
 
@@ -220,5 +223,18 @@ export class Locks {
       await unless(['ENOENT'], this.#calls.unlink(file));
     }
     return undefined;
+  }
+}
+
+/** Rejects with the signal's reason as soon as it aborts. */
+async function orAborted(work: Promise<unknown>, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = () => aborted.reject(signal.reason);
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    await Promise.race([work, aborted.promise]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
   }
 }

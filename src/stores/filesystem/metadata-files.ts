@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { StoreFailure } from '../../model/failure.ts';
 import type { ObjectMetadata } from '../../model/metadata.ts';
-import { errnoOf, type FileCalls, unless } from './calls.ts';
+import { type FileCalls, unless } from './calls.ts';
 import type { SiteFolder } from './site-folder.ts';
 
 /** What one metadata file holds: the newest body first, then the one that it replaces. */
@@ -83,11 +83,11 @@ export class MetadataFiles {
 
   async #putInPlace(draft: string, hash: string): Promise<void> {
     await this.#calls.rename(draft, this.#pathOf(hash));
-    await this.#site.syncPath(this.#site.own('meta', hash.slice(0, 2)));
+    await this.#site.syncPath(this.#site.own('meta', hash.slice(0, 1)));
   }
 
   #pathOf(hash: string): string {
-    return this.#site.own('meta', hash.slice(0, 2), `${hash}.json`);
+    return this.#site.own('meta', hash.slice(0, 1), `${hash}.json`);
   }
 }
 

@@ -148,9 +148,9 @@ export class SiteFolder {
     this.#traits = await this.#probe();
   }
 
-  /** All at once, so that none must be made durable later: 00 to ff, by the first two digits of a key's hash. */
+  /** All at once, so that none must be made durable later: 0 to f, by the first digit of a key's hash. */
   async #makeMetadataFolders(): Promise<void> {
-    const names = Array.from({ length: 256 }, (_, index) => index.toString(16).padStart(2, '0'));
+    const names = [...'0123456789abcdef'];
     await Promise.all(names.map((name) => unless(['EEXIST'], this.#calls.mkdir(this.own('meta', name)))));
     await this.syncPath(this.own('meta'));
   }
