@@ -62,21 +62,29 @@ export async function pass(
   );
   // A pass that was killed leaves its suspicions behind; they are worth nothing to the next one.
   await shell.records.forgetAllSuspects();
-  await proveAll(shell, tallies, signal);
   const sampler = new BoundarySampler();
   const shards = await shardsOf(shell);
-  await Promise.all(shards.map((shard) => scanShard(shell, replicator, id, shard, tallies, sampler, signal)));
-  await proveAll(shell, tallies, signal);
+  const proofs = new Map(shell.policy.sites.map((site) => [site, proveSite(shell, site, signal)]));
+  for (const proof of proofs.values()) proof.catch(() => {});
+  await Promise.all(
+    shards.map((shard) => scanShard(shell, replicator, id, shard, proofs, tallies, sampler, signal)),
+  );
+  await proveSuspicious(shell, tallies, signal);
   for (const [site, tally] of tallies)
     await closeSite(shell, replicator, id, site, tally, options, begunMs, signal);
   await shell.records.updateSite(shell.policy.sites[0]!, { boundaries: sampler.boundaries() });
   return { sites: Object.fromEntries(tallies), keys: sampler.keys };
 }
 
-async function proveAll(shell: Shell, tallies: Map<SiteId, Tally>, signal: AbortSignal): Promise<void> {
+/** Where something seems to be gone, the site must still be the one it was after it was listed. */
+async function proveSuspicious(
+  shell: Shell,
+  tallies: Map<SiteId, Tally>,
+  signal: AbortSignal,
+): Promise<void> {
   await Promise.all(
     [...tallies].map(async ([site, tally]) => {
-      if (tally.away !== undefined) return;
+      if (tally.away !== undefined || tally.suspects === 0) return;
       try {
         await proveSite(shell, site, signal);
       } catch (error) {
@@ -97,14 +105,16 @@ async function scanShard(
   replicator: Replicator,
   id: string,
   range: { after?: string; until?: string },
+  proofs: ReadonlyMap<SiteId, Promise<void>>,
   tallies: Map<SiteId, Tally>,
   sampler: BoundarySampler,
   signal: AbortSignal,
 ): Promise<void> {
   const slots = new Semaphore(keysAtOnce);
   const present = [...tallies].filter(([, tally]) => tally.away === undefined).map(([site]) => site);
+  const listing = (site: SiteId) => proven(siteOf(shell, site).store.list(range, signal), proofs.get(site)!);
   const rows = join({
-    listings: new Map(present.map((site) => [site, siteOf(shell, site).store.list(range, signal)])),
+    listings: new Map(present.map((site) => [site, listing(site)])),
     records: shell.records.scan(range),
     failed: (site, error) => dropOut(shell, site, tallies.get(site)!, error),
   });
@@ -134,6 +144,22 @@ async function scanShard(
   }
   (await slots.acquire(keysAtOnce, signal))();
   if (failure) throw failure;
+}
+
+/** Asks for the first page at once, and lets nothing through before the site is proved to be the one it was. */
+async function* proven<T>(pages: AsyncIterable<T>, proof: Promise<void>): AsyncGenerator<T> {
+  const iterator = pages[Symbol.asyncIterator]();
+  try {
+    let next = iterator.next();
+    next.catch(() => {});
+    await proof;
+    for (let page = await next; !page.done; page = await next) {
+      yield page.value;
+      next = iterator.next();
+    }
+  } finally {
+    await iterator.return?.();
+  }
 }
 
 /** What a store failed at is that key's trouble and is tried again; anything else ends the pass. */
