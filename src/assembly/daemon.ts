@@ -115,6 +115,7 @@ function eventsOf(
       metrics.failed(dataset, site);
       log.warn({ dataset, key, site, reason: error.message }, 'failed');
     },
+    noticed: ({ site, text }) => log.warn({ dataset, site }, text),
     lost: ({ site, key, keptAs }) => {
       metrics.lost(dataset, site);
       log.info({ dataset, key, site, keptAs }, 'a concurrent write lost and was kept');

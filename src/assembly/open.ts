@@ -47,7 +47,11 @@ export async function openConfigured(
   const records = new Records(state.ledger, name);
   const opened = await Promise.all(
     datasetOf(config, name).sites.map(
-      async (site) => [site, await openProbed(config, site, records, world)] as const,
+      async (site) =>
+        [
+          site,
+          await openProbed(config, site, records, world, (text) => options.events?.noticed?.({ site, text })),
+        ] as const,
     ),
   );
   const stores = new Map<SiteId, ObjectStore>(opened);
@@ -78,19 +82,24 @@ async function openProbed(
   site: SiteId,
   records: Records,
   world: World,
+  notice: (text: string) => void,
 ): Promise<ObjectStore> {
   const { limits: _, accept, ...identity } = config.sites[site]!;
   const probedAs = createHash('sha256').update(JSON.stringify(identity)).digest('base64url').slice(0, 16);
   const known = await records.siteState(site);
   if (known.probedAs === probedAs && known.capabilities) {
-    return openStore(config.sites[site]!, accepting(known.capabilities as unknown as Capabilities, accept));
+    return openStore(
+      config.sites[site]!,
+      accepting(known.capabilities as unknown as Capabilities, accept),
+      notice,
+    );
   }
-  const store = await openStore(config.sites[site]!);
+  const store = await openStore(config.sites[site]!, undefined, notice);
   try {
     const found = await probeCapabilities(store, world, AbortSignal.timeout(20_000));
     await records.updateSite(site, { probedAs, capabilities: { ...found } });
     await store.close();
-    return openStore(config.sites[site]!, accepting(found, accept));
+    return openStore(config.sites[site]!, accepting(found, accept), notice);
   } catch (failure) {
     if (!(failure instanceof StoreFailure) && !isTimeout(failure)) throw failure;
     return store;

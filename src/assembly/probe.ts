@@ -17,15 +17,25 @@ export async function probeCapabilities(
   const key = `.isobar/probe/${world.uniqueId()}`;
   const probe = new Probe(store, key, signal);
   try {
-    const create = await probe.create();
-    const replace = await probe.replace();
-    const complete = await probe.complete();
-    const remove = await probe.remove();
-    const tags = store.capabilities.tags && (await probe.tags());
-    return { ...store.capabilities, create, replace, complete, remove, tags, keys: await probe.keys() };
+    // Side by side, each under keys of its own: far from the store every step is a round trip.
+    const [conditions, complete, tags, keys] = await allOf([
+      probe.conditions(),
+      probe.complete(),
+      store.capabilities.tags ? probe.tags() : false,
+      probe.keys(),
+    ]);
+    return { ...store.capabilities, ...conditions, complete, tags, keys };
   } finally {
     await probe.clean();
   }
+}
+
+/** As `Promise.all`, but nothing is still under way when it throws. */
+async function allOf<T extends readonly unknown[]>(
+  steps: T,
+): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
+  await Promise.allSettled(steps);
+  return Promise.all(steps);
 }
 
 class Probe {
@@ -41,14 +51,23 @@ class Probe {
     this.#signal = signal;
   }
 
-  async create(): Promise<Assurance> {
-    const writes = Array.from({ length: racers }, (_, i) => this.#write(`racer ${i}`, undefined));
-    const results = await Promise.all(writes);
-    this.#current = (await this.#store.head(this.#key, this.#signal))?.token;
-    return assured(results.filter((token) => token !== undefined).length === 1);
+  /** One after the other: each step stands on what the one before left. */
+  async conditions(): Promise<Pick<Capabilities, 'create' | 'replace' | 'remove'>> {
+    const create = await this.#create();
+    const replace = await this.#replace();
+    return { create, replace, remove: await this.#remove() };
   }
 
-  async replace(): Promise<Assurance> {
+  async #create(): Promise<Assurance> {
+    const writes = Array.from({ length: racers }, (_, i) => this.#write(`racer ${i}`, undefined));
+    const results = await Promise.all(writes);
+    const winners = results.filter((token) => token !== undefined);
+    // Where several won, only the store knows which one it kept.
+    this.#current = winners.length === 1 ? winners[0] : await this.#tokenNow();
+    return assured(winners.length === 1);
+  }
+
+  async #replace(): Promise<Assurance> {
     this.#stale = this.#current;
     const second = await this.#write('second', this.#current!);
     if (second === undefined) return 'none';
@@ -56,25 +75,27 @@ class Probe {
     const results = await Promise.all(
       Array.from({ length: racers }, (_, i) => this.#write(`late ${i}`, this.#stale!)),
     );
-    this.#current = (await this.#store.head(this.#key, this.#signal))?.token;
-    return assured(results.every((token) => token === undefined));
+    const refused = results.every((token) => token === undefined);
+    if (!refused) this.#current = await this.#tokenNow();
+    return assured(refused);
   }
 
   async complete(): Promise<Assurance> {
+    const key = `${this.#key}-parts`;
     const body = Buffer.from('in parts');
     const metadata = noMetadata;
+    const condition = { kind: 'absent' } as const;
     const partSizeBytes = Math.max(this.#store.limits.minPartBytes, body.length);
-    const request = { key: this.#key, size: body.length, partSizeBytes, metadata };
+    const request = { key, size: body.length, partSizeBytes, metadata };
+    await this.#store.write({ key, body: new Uint8Array(), metadata, condition }, this.#signal);
     const upload = await this.#store.startUpload(request, this.#signal);
     const receipt = await this.#store.writePart(upload, { index: 0, bytes: body }, this.#signal);
-    const commit = { condition: { kind: 'absent' } as const, metadata };
-    const done = await this.#store.completeUpload(upload, [receipt], commit, this.#signal);
+    const done = await this.#store.completeUpload(upload, [receipt], { condition, metadata }, this.#signal);
     await this.#store.abortUpload(upload, this.#signal);
-    this.#current = (await this.#store.head(this.#key, this.#signal))?.token;
     return assured(done.kind === 'conflict');
   }
 
-  async remove(): Promise<Assurance> {
+  async #remove(): Promise<Assurance> {
     if (this.#stale === undefined || this.#current === undefined) return 'none';
     const early = await this.#store.remove(this.#key, this.#stale, this.#signal);
     if (early.kind === 'removed') return 'none';
@@ -118,14 +139,20 @@ class Probe {
   async clean(): Promise<void> {
     try {
       for await (const page of this.#store.list({ prefix: this.#key }, this.#signal)) {
-        for (const { key } of page) {
-          const head = await this.#store.head(key, this.#signal);
-          if (head) await this.#store.remove(key, head.token, this.#signal);
-        }
+        await Promise.all(page.map(({ key }) => this.#removeNow(key)));
       }
     } catch {
       // Left over: a few empty objects below `.isobar/probe/`, which nobody minds.
     }
+  }
+
+  async #removeNow(key: string): Promise<void> {
+    const head = await this.#store.head(key, this.#signal);
+    if (head) await this.#store.remove(key, head.token, this.#signal);
+  }
+
+  async #tokenNow(): Promise<Token | undefined> {
+    return (await this.#store.head(this.#key, this.#signal))?.token;
   }
 
   async #write(text: string, token: Token | undefined): Promise<Token | undefined> {

@@ -4,6 +4,7 @@ import type { Capabilities, ObjectStore } from '../ports/object-store.ts';
 type Open<K extends SiteConfig['kind']> = (
   config: Extract<SiteConfig, { kind: K }>,
   capabilities: Capabilities | undefined,
+  notice: (text: string) => void,
 ) => Promise<ObjectStore>;
 
 /** One line per driver, loaded when a site needs it: an SDK that nobody uses costs nothing. */
@@ -21,15 +22,24 @@ const drivers: { readonly [K in SiteConfig['kind']]: Open<K> } = {
     const { createAzureStore } = await import('../stores/azure/store.ts');
     return createAzureStore(revealed(config), optional(capabilities));
   },
-  filesystem: async (config, capabilities) => {
+  filesystem: async (config, capabilities, notice) => {
     const { createFilesystemStore } = await import('../stores/filesystem/store.ts');
-    return createFilesystemStore(revealed(config), optional(capabilities));
+    return createFilesystemStore(revealed(config), {
+      ...optional(capabilities),
+      onSkipped: ({ path, because }) => notice(`${path} is not replicated: ${because}`),
+      onKept: ({ path, because }) => notice(`another program's write was kept as ${path}: ${because}`),
+    });
   },
 };
 
-export function openStore(config: SiteConfig, capabilities?: Capabilities): Promise<ObjectStore> {
+/** `notice` is told what the store leaves alone or keeps aside, for people. */
+export function openStore(
+  config: SiteConfig,
+  capabilities?: Capabilities,
+  notice: (text: string) => void = () => {},
+): Promise<ObjectStore> {
   const open = drivers[config.kind] as Open<SiteConfig['kind']>;
-  return open(config, capabilities);
+  return open(config, capabilities, notice);
 }
 
 function optional(capabilities: Capabilities | undefined): { capabilities?: Capabilities } {

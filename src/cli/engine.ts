@@ -24,7 +24,9 @@ class LiveIsobar implements api.Isobar {
   async dataset(name: string): Promise<api.Dataset> {
     datasetOf(this.#config, name);
     const tally = new Tally();
-    const events = { ...tally.events(), failed: tally.failed(this.#options.explain) };
+    const { explain } = this.#options;
+    const noticed = ({ site, text }: { site: string; text: string }) => explain(`${site}: ${text}`);
+    const events = { ...tally.events(), failed: tally.failed(explain), noticed };
     const opened = await openConfigured(this.#config, name, await this.#openState(), systemWorld, { events });
     this.#opened.push(opened);
     return new LiveDataset(opened.dataset, name, tally);

@@ -28,6 +28,8 @@ export interface Events {
   /** A native write or deletion was found at the site. */
   readonly adopted?: (event: { site: SiteId; key: string; version: Version }) => void;
   readonly failed?: (event: { site: SiteId; key?: string; error: Error }) => void;
+  /** A store left something alone, or kept something aside. */
+  readonly noticed?: (event: { site: SiteId; text: string }) => void;
   readonly lost?: (event: { site: SiteId; key: string; keptAs: string }) => void;
 }
 

@@ -93,11 +93,14 @@ async function sendAndCommit(
     }
     return { kind: 'uploaded', token: written.token, digests: written.digests, digest };
   } catch (failure) {
-    if (failure instanceof StoreFailure && failure.code === 'upload-lost') {
-      await forgetUpload(shell, target.site.id, body.key, upload, parts.length);
-    }
+    if (isLost(failure)) await abandonUpload(shell, target.site, body.key, signal);
     throw failure;
   }
+}
+
+/** Gone at the store, or finished by somebody who ended before he could tidy up: what is left is cleared away. */
+function isLost(failure: unknown): boolean {
+  return failure instanceof StoreFailure && failure.code === 'upload-lost';
 }
 
 /** Gives up the upload that is remembered for the key, and its parts at the store. */
@@ -216,9 +219,7 @@ async function sendParts(
   } catch (failure) {
     stop.abort(failure);
     await Promise.allSettled(senders);
-    if (failure instanceof StoreFailure && failure.code === 'upload-lost') {
-      await forgetUpload(shell, target.site.id, body.key, upload, parts);
-    }
+    if (isLost(failure)) await abandonUpload(shell, target.site, body.key, signal);
     throw failure;
   }
   return Array.from({ length: parts }, (_, index) => done.get(index)!);
