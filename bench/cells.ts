@@ -77,7 +77,7 @@ function delayCells(setting: Setting): BenchCell[] {
   ];
   return places.map(([name, products]) => ({
     name: `delay/${name}/${setting.name}`,
-    run: async ({ quick }) => ({ delay: await runDelay(products, setting, quick ? 50 : 300) }),
+    run: async ({ quick }) => ({ delay: await runDelay(products, setting, quick ? 50 : 200) }),
   }));
 }
 

@@ -73,6 +73,9 @@ export async function runCopyCell(
   }
 }
 
+/** A tuning that was so many times slower than the best is not tried again. */
+const hopeless = 1.5;
+
 async function tryTunings(
   cell: CopyCell,
   source: Place,
@@ -83,7 +86,9 @@ async function tryTunings(
   for (let round = 0; round < tries; round++) {
     const target = await startPlace(cell.target, cell.setting);
     try {
+      const best = Math.min(...tried.map((one) => one.seconds));
       for (const one of tried) {
+        if (round > 0 && one.seconds > hopeless * best) continue;
         const to = target.server.siteConfig(await target.server.newBucket());
         const command = rcloneCommand(source.far(from), target.far(to), one.tuning);
         const { seconds } = await measureDone('rclone', command);

@@ -49,7 +49,7 @@ export async function runDelay(
 async function inProcess(input: object): Promise<DelaySample[]> {
   const child = spawn(process.execPath, [join(import.meta.dirname, 'delay-process.ts')], {
     stdio: ['pipe', 'pipe', 'inherit'],
-    env: { PATH: process.env['PATH'] ?? '' },
+    env: { PATH: process.env.PATH ?? '' },
   });
   child.stdin.end(JSON.stringify(input));
   const [out, code] = await Promise.all([

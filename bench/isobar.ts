@@ -60,7 +60,7 @@ export async function buildIsobar(): Promise<void> {
   execFileSync(process.execPath, [
     compiler,
     '-p',
-    root + '/tsconfig.build.json',
+    join(root, 'tsconfig.build.json'),
     '--declaration',
     'false',
     '--outDir',
@@ -69,14 +69,14 @@ export async function buildIsobar(): Promise<void> {
 }
 
 export function isobarCommand(args: readonly string[]): Command {
-  const env = { PATH: process.env['PATH'] ?? '', HOME: '/nonexistent', NO_COLOR: '1' };
+  const env = { PATH: process.env.PATH ?? '', HOME: '/nonexistent', NO_COLOR: '1' };
   return { program: process.execPath, args: [join(published, 'dist', 'cli', 'main.js'), ...args], env };
 }
 
 /** How long the pass itself took, by Isobar's own report: without the start of Node and of the program. */
 export function passSeconds(stdout: string): number {
   for (const line of stdout.split('\n')) {
-    if (line === '') continue;
+    if (!line.startsWith('{')) continue;
     const told = JSON.parse(line) as { tookMs?: number };
     if (told.tookMs !== undefined) return told.tookMs / 1000;
   }

@@ -12,6 +12,7 @@ import { load } from './published.ts';
 const { Dataset } = await load<typeof import('../src/dataset.ts')>('dataset');
 const { openEmbedded } = await load<typeof import('../src/embedded/open.ts')>('embedded/open');
 const { encodeRecord } = await load<typeof import('../src/replicate/records.ts')>('replicate/records');
+const { keepHeapSmall } = await load<typeof import('../src/cli/heap.ts')>('cli/heap');
 const { systemWorld } = await load<typeof import('../src/system-world.ts')>('system-world');
 const { MemoryStore } = await load<typeof import('../src/stores/memory/memory-store.ts')>(
   'stores/memory/memory-store',
@@ -129,5 +130,7 @@ async function run(folder: string, keys: number): Promise<void> {
   await state.close();
 }
 
+// As the program does before it begins to work.
+keepHeapSmall();
 const [what, folder = '', keys = '0'] = process.argv.slice(2);
 await (what === 'fill' ? fill(folder, Number(keys)) : run(folder, Number(keys)));

@@ -21,7 +21,7 @@ export async function runPass(keys: number): Promise<PassResult> {
   const command = (what: string) => ({
     program: process.execPath,
     args: [program, what, join(folder, 'state'), String(keys)],
-    env: { PATH: process.env['PATH'] ?? '' },
+    env: { PATH: process.env.PATH ?? '' },
   });
   try {
     await measureDone('filling the ledger', command('fill'));

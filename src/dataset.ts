@@ -289,8 +289,15 @@ export class Dataset {
   /** Forgets a parked change: the target stays as it is until the key is written again. */
   async dropParked(id: string): Promise<boolean> {
     const { records } = this.#shell;
-    if (!(await records.parkedBy(id))) return false;
-    await records.commit([records.unpark(id)]);
+    const parked = await records.parkedBy(id);
+    if (!parked || parked.dropped) return false;
+    if (parked.key === undefined) {
+      throw new UsageFailure(
+        `${id} holds the deletions of a whole site back: release it with "isobar parked retry", or put the keys back at ${parked.site}`,
+      );
+    }
+    const { released: _, ...held } = parked;
+    await records.commit([records.park({ ...held, dropped: true })]);
     return true;
   }
 

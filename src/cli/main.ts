@@ -15,13 +15,20 @@ const verbose = process.argv.some((argument) => argument === '-v' || argument ==
 // Warnings of Node and of SDKs are for developers.
 process.removeAllListeners('warning');
 process.on('warning', (warning) => verbose && process.stderr.write(`${warning.name}: ${warning.message}\n`));
+// So is what libraries print beside throwing it: LMDB does, on a full disk.
+if (!verbose) Object.assign(console, { error() {}, warn() {} });
 
 // Whoever closes the pipe has seen enough, of a help text too; commands that stream data stop at it by themselves.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
 
 const stop = new AbortController();
 
-const open: OpenIsobar = async (config, options) => (await import('./engine.ts')).openIsobar(config, options);
+const open: OpenIsobar = async (config, options) => {
+  const { keepHeapSmall } = await import('./heap.ts');
+  const { openIsobar } = await import('./engine.ts');
+  keepHeapSmall();
+  return openIsobar(config, options);
+};
 
 process.on('SIGINT', () => {
   if (stop.signal.aborted) process.exit(exitCodes.interrupted);

@@ -103,11 +103,24 @@ function ownWrite(
   return expected === undefined ? entry : 'needs-digest';
 }
 
-/** A native object that a copy elsewhere names as its origin gets its old version back. */
-function originalOf(input: AttributionInput, seen: ListEntry): Entry | undefined {
-  return input.origins?.find(
-    ({ origin }) => origin?.site === input.site && input.sameWrite(origin.token, seen.token),
+/** A native object that a copy elsewhere was made from gets its old version back. */
+function originalOf(input: AttributionInput, seen: ListEntry): Pick<Entry, 'version' | 'digest'> | undefined {
+  return (
+    adoptedBefore(input, seen) ??
+    input.origins?.find(
+      ({ origin }) => origin?.site === input.site && input.sameWrite(origin.token, seen.token),
+    )
   );
+}
+
+/** Adoption derives its operation from site, key and token: another site may hold the very version that it led to. */
+function adoptedBefore(input: AttributionInput, seen: ListEntry): Replica | undefined {
+  const { record, site } = input;
+  const held = record.replicas[site];
+  const operation = derivedOperation(site, record.key, seen.token);
+  const adopted = Object.values(record.replicas).find((one) => one.version.operation === operation);
+  if (!adopted || adopted.size !== seen.size) return undefined;
+  return held && covers(seenBy(held), adopted.version.dot) ? undefined : adopted;
 }
 
 function replicaOf(seen: ListEntry, digest: string | undefined): Omit<Replica, 'version'> {
@@ -120,7 +133,7 @@ function replicaOf(seen: ListEntry, digest: string | undefined): Omit<Replica, '
   };
 }
 
-function digestOf(entry: Entry): { digest?: string } {
+function digestOf(entry: Pick<Entry, 'digest'>): { digest?: string } {
   return entry.digest === undefined ? {} : { digest: entry.digest };
 }
 

@@ -26,20 +26,23 @@ const failing = (code: 'denied' | 'unavailable' | 'throttled' | 'broken-listing'
   effect: { kind: 'fail', code },
 });
 
-const faults: Record<string, Fault> = {
-  'fails half-way': listing('half-way'),
-  'is empty': listing('empty'),
-  'ends early': listing('truncated'),
-  'repeats a page': listing('repeated-page'),
-  'comes out of order': listing('disorder'),
-  'answers 403': failing('denied'),
-  'answers 503': failing('unavailable'),
-  'answers 429': failing('throttled'),
-  'breaks the contract and the driver says so': failing('broken-listing'),
-  'finds no bucket': failing('misplaced'),
+/** What a pass says of the site, its marker in place: the second look tells that nothing was deleted after all. */
+type Said = 'away' | 'guarded' | 'nothing';
+
+const faults: Record<string, readonly [Fault, Said]> = {
+  'fails half-way': [listing('half-way'), 'away'],
+  'is empty': [listing('empty'), 'guarded'],
+  'ends early': [listing('truncated'), 'nothing'],
+  'repeats a page': [listing('repeated-page'), 'away'],
+  'comes out of order': [listing('disorder'), 'away'],
+  'answers 403': [failing('denied'), 'away'],
+  'answers 503': [failing('unavailable'), 'away'],
+  'answers 429': [failing('throttled'), 'away'],
+  'breaks the contract and the driver says so': [failing('broken-listing'), 'away'],
+  'finds no bucket': [failing('misplaced'), 'away'],
 };
 
-for (const [name, fault] of Object.entries(faults)) {
+for (const [name, [fault, said]] of Object.entries(faults)) {
   for (const marked of [true, false]) {
     test(`a listing that ${name}, marker ${marked ? 'present' : 'missing'}: zero deletions`, async (t) => {
       const trial = await filled(t);
@@ -50,7 +53,10 @@ for (const [name, fault] of Object.entries(faults)) {
         if (!marked) await trial.nativeRemove(site, markerKey);
         await trial.nativePut(others[0]!, `new-${site}`, 'made meanwhile');
         const result = await trial.sync();
-        assert.ok(result.away[site] !== undefined || result.guarded > 0 || marked, 'it is said');
+        if (marked) {
+          assert.equal(result.away[site] !== undefined, said === 'away', String(result.away[site]));
+          assert.equal(result.guarded > 0, said === 'guarded');
+        }
         if (!marked) assert.match(result.away[site]!, /marker/);
         assert.equal(await trial.nativeRead(others[1]!, `new-${site}`), 'made meanwhile');
         if (!marked) {
@@ -95,4 +101,36 @@ test('a disk that was not mounted: nothing is written beside it, and nothing is 
     assert.deepEqual(found, ['fresh', ...keys, 'through']);
     assert.deepEqual(misled, {});
   }
+});
+
+test('another place under the name of a site: nothing is taken from it, nothing is written to it', async (t) => {
+  const trial = await filled(t);
+  const marker = (await trial.nativeRead('gcp', markerKey))!;
+  await trial.nativePut('gcp', markerKey, '{"id":"of-another-dataset"}');
+  for (const key of keys.slice(0, 3)) await trial.nativeRemove('gcp', key);
+  await trial.nativePut('gcp', 'strange', 'x');
+  await trial.nativePut('aws', 'fresh', 'x');
+  assert.match((await trial.sync()).away['gcp']!, /another place/);
+  assert.equal(await trial.nativeRead('gcp', 'fresh'), undefined);
+  assert.equal(await trial.nativeRead('aws', 'strange'), undefined);
+  assert.equal(await trial.nativeRead('azure', 'fresh'), 'x');
+  assert.deepEqual(trial.removed, []);
+  const planned: unknown[] = [];
+  const plan = await trial.dataset.plan((step) => void planned.push(step), {}, trial.signal);
+  assert.match(plan.away['gcp'] ?? '', /another place/);
+  await trial.nativePut('gcp', markerKey, marker);
+  await trial.nativeRemove('gcp', 'strange');
+  for (const key of keys.slice(0, 3)) await trial.nativePut('gcp', key, `body of ${key}`);
+  await trial.sync();
+  for (const site of trial.names)
+    assert.deepEqual(Object.keys(await trial.contents(site)), ['fresh', ...keys]);
+});
+
+test('a plan and a verification write nothing, not even at the first contact', async (t) => {
+  const trial = new Trial();
+  t.after(() => trial.close());
+  await trial.nativePut('aws', 'k', 'x');
+  await trial.dataset.plan(() => {}, {}, trial.signal);
+  await trial.dataset.verify({ deep: true }, () => {}, trial.signal);
+  for (const site of trial.names) assert.equal(trial.at(site).count('write'), 0, site);
 });

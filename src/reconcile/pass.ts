@@ -2,6 +2,7 @@ import { adoptUnread } from '../decide/attribute.ts';
 import { compare, type Differences, type Row } from '../decide/compare.ts';
 import { decide } from '../decide/decide.ts';
 import { newestOf } from '../decide/resolve.ts';
+import { StoreFailure } from '../model/failure.ts';
 import { deletesAllowed } from '../model/policy.ts';
 import { emptyRecord, type KeyRecord, withReplica } from '../model/record.ts';
 import type { SiteId } from '../model/version.ts';
@@ -40,6 +41,8 @@ export interface Tally {
   suspects: number;
   guarded: number;
   away?: string;
+  /** Keys that could not be looked at there, and why: the scan of the site is not complete. */
+  unread?: { readonly keys: number; readonly error: string };
 }
 
 /** Keys in work at once; bounds memory whatever the number of keys. */
@@ -133,7 +136,7 @@ async function scanShard(
       }
       if (isQuiet(shell, row, differences)) continue;
       const release = await slots.acquire(1, signal);
-      void takeUp(shell, replicator, row, differences, signal)
+      void takeUp(shell, replicator, row, differences, tallies, signal)
         .catch((error) => {
           if (!signal.aborted) failure ??= reportOrKeep(shell, row, error);
         })
@@ -189,12 +192,26 @@ async function takeUp(
   replicator: Replicator,
   row: Row,
   { unknown }: Differences,
+  tallies: Map<SiteId, Tally>,
   signal: AbortSignal,
 ): Promise<void> {
   let record = row.record ?? emptyRecord(row.key);
-  for (const site of unknown) record = await learnFrom(shell, row, site, unknown.length, signal);
+  for (const site of unknown) {
+    try {
+      record = await learnFrom(shell, row, site, unknown.length, signal);
+    } catch (failure) {
+      if (!(failure instanceof StoreFailure)) throw failure;
+      couldNotRead(shell, site, row.key, tallies.get(site)!, failure);
+    }
+  }
   if (await onlyParked(shell, record)) return;
   await replicator.dispatch(row.key, record);
+}
+
+/** The others go on; of this site nobody may say that it was compared. */
+function couldNotRead(shell: Shell, site: SiteId, key: string, tally: Tally, error: Error): void {
+  tally.unread = { keys: (tally.unread?.keys ?? 0) + 1, error: error.message };
+  shell.events.failed?.({ site, key, error });
 }
 
 /** First contact believes the listing where it tells enough; later the object itself is asked, for a page may be old. */
@@ -257,9 +274,15 @@ async function closeSite(
     await forgetSuspects(shell, id, site);
   } else {
     await records.commit([records.unpark(guardId(site))]);
-    await takeDeletions(shell, replicator, id, site, signal);
+    await takeDeletions(shell, replicator, id, site, tally, signal);
   }
   shell.deletions.scanned(site);
+  if (tally.unread) {
+    const { keys, error } = tally.unread;
+    tally.away = `${keys} keys could not be looked at (${error}); the next pass looks again`;
+    await records.updateSite(site, { lastError: tally.away, lastErrorMs: shell.world.nowMs() });
+    return;
+  }
   await records.updateSite(site, {
     scannedMs: begunMs,
     knownKeys: guard ? tally.known : tally.known - tally.suspects,
@@ -305,6 +328,7 @@ async function takeDeletions(
   replicator: Replicator,
   id: string,
   site: SiteId,
+  tally: Tally,
   signal: AbortSignal,
 ): Promise<void> {
   const slots = new Semaphore(keysAtOnce);
@@ -313,7 +337,7 @@ async function takeDeletions(
     for (const { key, token } of page) {
       const release = await slots.acquire(1, signal);
       void believeAbsence(shell, replicator, site, key, token, signal)
-        .catch((error: Error) => shell.events.failed?.({ site, key, error }))
+        .catch((error: Error) => couldNotRead(shell, site, key, tally, error))
         .finally(release);
     }
     await records.commit(page.map(({ key }) => records.clearSuspect(id, site, key)));

@@ -3,6 +3,7 @@ import { compare, type Row } from '../decide/compare.ts';
 import { decide } from '../decide/decide.ts';
 import { emptyRecord, type KeyRecord, withReplica } from '../model/record.ts';
 import type { SiteId } from '../model/version.ts';
+import { recogniseSite } from '../replicate/marker.ts';
 import { look } from '../replicate/observe.ts';
 import { type Shell, siteOf } from '../replicate/shell.ts';
 import { join } from '../sources/scan/join.ts';
@@ -32,9 +33,18 @@ export async function plan(
   const tallies = new Map<SiteId, Tally>(
     shell.policy.sites.map((site) => [site, { listed: 0, known: 0, suspects: 0, guarded: 0 }]),
   );
+  await Promise.all(
+    shell.policy.sites.map((site) =>
+      recogniseSite(shell, site, signal).catch((error: unknown) => {
+        signal.throwIfAborted();
+        dropOut(shell, site, tallies.get(site)!, error);
+      }),
+    ),
+  );
+  const present = shell.policy.sites.filter((site) => tallies.get(site)!.away === undefined);
   const deletions = new Map<SiteId, KeyRecord[]>();
   const rows = join({
-    listings: new Map(shell.policy.sites.map((site) => [site, siteOf(shell, site).store.list({}, signal)])),
+    listings: new Map(present.map((site) => [site, siteOf(shell, site).store.list({}, signal)])),
     records: shell.records.scan(),
     failed: (site, error) => dropOut(shell, site, tallies.get(site)!, error),
   });

@@ -5,7 +5,7 @@ import { StoreFailure } from '../model/failure.ts';
 import type { Replica } from '../model/record.ts';
 import { relate, type SiteId } from '../model/version.ts';
 import type { ListEntry } from '../ports/object-store.ts';
-import { proveSite } from '../replicate/marker.ts';
+import { recogniseSite } from '../replicate/marker.ts';
 import { digestOf } from '../replicate/observe.ts';
 import { Semaphore } from '../replicate/semaphore.ts';
 import { type Shell, siteOf } from '../replicate/shell.ts';
@@ -119,7 +119,7 @@ async function proveEach(shell: Shell, away: Record<SiteId, string>, signal: Abo
   await Promise.all(
     shell.policy.sites.map(async (site) => {
       try {
-        await proveSite(shell, site, signal);
+        await recogniseSite(shell, site, signal);
       } catch (error) {
         signal.throwIfAborted();
         away[site] = error instanceof Error ? error.message : String(error);

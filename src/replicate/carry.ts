@@ -69,7 +69,10 @@ async function copyOrLookAgain(
   } catch (failure) {
     if (!(failure instanceof StoreFailure) || failure.remedy !== 'decide-again') throw failure;
     const touched = [target.site.id, ...(decision.kind === 'copy' ? decision.from : [])];
-    for (const site of touched) if (seen.replicas[site]) await lookAgain(shell, site, key, signal);
+    // An upload that is gone may have been completed: then the target holds what nobody has recorded there.
+    const lost = failure.code === 'upload-lost' ? target.site.id : undefined;
+    for (const site of touched)
+      if (seen.replicas[site] || site === lost) await lookAgain(shell, site, key, signal);
   }
   return undefined;
 }

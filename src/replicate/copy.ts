@@ -7,13 +7,14 @@ import type { ObjectMetadata } from '../model/metadata.ts';
 import { md5Of, type Replica } from '../model/record.ts';
 import { relate, type SiteId } from '../model/version.ts';
 import type { Conflict, ObjectHead } from '../ports/object-store.ts';
+import { distrusting } from './damaged.ts';
 import { keepLoser, writeTombstone } from './keepsakes.ts';
 import { demandProof } from './marker.ts';
 import { learn } from './observe.ts';
 import { changed, readWhole, wholeId } from './reading.ts';
 import type { Semaphore } from './semaphore.ts';
 import { type Shell, type Site, siteOf } from './shell.ts';
-import { uploadInParts } from './upload.ts';
+import { type LargeBody, uploadInParts } from './upload.ts';
 
 /** Where a copy goes. */
 export interface Target {
@@ -68,7 +69,27 @@ async function copyBody(
   target: Target,
   signal: AbortSignal,
 ): Promise<Proof | Conflict> {
-  const source = chooseSource(shell, decision.from, target.site.id);
+  const sources = sourcesOf(shell, decision.from, target.site.id);
+  for (const [index, source] of sources.entries()) {
+    try {
+      return await copyFrom(shell, key, decision, source, target, signal);
+    } catch (failure) {
+      const isDamaged = failure instanceof StoreFailure && failure.code === 'corrupt';
+      if (!isDamaged || index === sources.length - 1) throw failure;
+      shell.events.failed?.({ site: source.id, key, error: failure });
+    }
+  }
+  throw new StoreFailure('unavailable', 'no site that holds the newest version can be read');
+}
+
+async function copyFrom(
+  shell: Shell,
+  key: string,
+  decision: CopyDecision,
+  source: Site,
+  target: Target,
+  signal: AbortSignal,
+): Promise<Proof | Conflict> {
   const held = { ...decision.newest, ...(await shell.records.read(key)).replicas[source.id] };
   if (!held.token || relate(held.version, decision.newest.version) !== 'same') throw changed(source, key);
   const small = held.size <= shell.settings.partSizeBytes;
@@ -114,8 +135,13 @@ async function copyWhole(
     withoutEntry(whole.head.metadata),
     entryFor(key, held, whole.head, source.id, whole.digest),
   );
-  const written = await target.site.store.write(
-    { key, body: whole.bytes, metadata, condition: decision.condition, sha256: whole.digest },
+  const request = { key, body: whole.bytes, metadata, condition: decision.condition, sha256: whole.digest };
+  const written = await distrusting(
+    shell,
+    target.site,
+    key,
+    held.version.operation,
+    () => target.site.store.write(request, signal),
     signal,
   );
   if (written.kind === 'conflict') return written;
@@ -135,19 +161,22 @@ async function copyLarge(
   if (!head || !source.store.sameWrite(held.token!, head.token)) throw changed(source, key);
   await settleUnread(shell, source.id, key, held, head, signal);
   const entry = entryFor(key, held, head, source.id, held.digest);
-  const uploaded = await uploadInParts(
+  const body: LargeBody = {
+    key,
+    size: held.size,
+    operation: held.version.operation,
+    condition: decision.condition,
+    metadata: (digest) =>
+      withEntry(withoutEntry(head.metadata), digest === undefined ? entry : { ...entry, digest }),
+    ...(held.digest === undefined ? {} : { digest: held.digest }),
+    read: (range) => sharedPart(shell, source, key, held.token!, range, signal),
+  };
+  const uploaded = await distrusting(
     shell,
-    {
-      key,
-      size: held.size,
-      operation: held.version.operation,
-      condition: decision.condition,
-      metadata: (digest) =>
-        withEntry(withoutEntry(head.metadata), digest === undefined ? entry : { ...entry, digest }),
-      ...(held.digest === undefined ? {} : { digest: held.digest }),
-      read: (range) => sharedPart(shell, source, key, held.token!, range, signal),
-    },
-    target,
+    target.site,
+    key,
+    body.operation,
+    () => uploadInParts(shell, body, target, signal),
     signal,
   );
   if (uploaded.kind === 'conflict') return uploaded;
@@ -174,13 +203,11 @@ function sharedPart(
   });
 }
 
-/** The nearest site that holds the version and is well; any that does when none is. */
-function chooseSource(shell: Shell, from: readonly SiteId[], target: SiteId): Site {
+/** Sites that hold the version: the nearest first, those that are away last. A body may have rotted at one of them. */
+function sourcesOf(shell: Shell, from: readonly SiteId[], target: SiteId): Site[] {
   const holders = shell.policy.sites.filter((site) => site !== target && from.includes(site));
-  const chosen = holders.find((site) => siteOf(shell, site).breaker.closed) ?? holders[0];
-  if (chosen === undefined)
-    throw new StoreFailure('unavailable', 'no site that holds the newest version can be read');
-  return siteOf(shell, chosen);
+  const rank = (site: Site) => (site.breaker.closed ? 0 : 1);
+  return holders.map((site) => siteOf(shell, site)).sort((a, b) => rank(a) - rank(b));
 }
 
 /** What a listing told was taken for a native write; the object itself may say otherwise. */

@@ -151,7 +151,7 @@ export class GuardedStore implements ObjectStore {
       try {
         return await this.#once(verb, kind, signal, call);
       } catch (failure) {
-        if (!this.#mayRetry(failure, tries)) throw failure;
+        if (!this.#mayRetry(failure, tries) || isDamagedWrite(failure, verb)) throw failure;
         await this.#pause(failure as StoreFailure, tries, signal);
       }
     }
@@ -192,6 +192,12 @@ export class GuardedStore implements ObjectStore {
       this.#parts.report?.({ verb, durationMs, outcome });
     }
   }
+}
+
+/** The damaged body may stand there now: sent again, the write would meet it as a conflict and nobody would know. */
+function isDamagedWrite(failure: unknown, verb: string): boolean {
+  const commits = verb === 'write' || verb === 'complete-upload';
+  return commits && failure instanceof StoreFailure && failure.code === 'corrupt';
 }
 
 /** The drivers check it too; here it also holds over the pages of several tries. */

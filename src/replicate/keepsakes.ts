@@ -1,10 +1,10 @@
-import { leavesOf } from '../model/digest.ts';
+import { leavesOf, sha256Hex } from '../model/digest.ts';
 import { type Entry, entryOn, withEntry, withoutEntry } from '../model/entry.ts';
 import { keyHash, reservedPrefix } from '../model/key.ts';
 import { noMetadata, type ObjectMetadata } from '../model/metadata.ts';
 import type { Replica } from '../model/record.ts';
 import { compareVersions, type Version } from '../model/version.ts';
-import type { ObjectStore } from '../ports/object-store.ts';
+import type { ObjectStore, WriteRequest } from '../ports/object-store.ts';
 import { changed, readWhole } from './reading.ts';
 import { Semaphore } from './semaphore.ts';
 import type { Shell, Site } from './shell.ts';
@@ -96,13 +96,23 @@ async function copyAside(
   if (loser.size <= shell.settings.partSizeBytes) {
     const { head, bytes, digest } = await readWhole(site.store, key, loser.token!, signal);
     const metadata = keptMetadata(key, loser, head.metadata, digest);
-    await site.store.write(
-      { key: keptAs, body: bytes, metadata, condition: { kind: 'absent' }, sha256: digest },
-      signal,
-    );
+    const write = { key: keptAs, body: bytes, metadata, sha256: digest };
+    const written = await site.store.write({ ...write, condition: { kind: 'absent' } }, signal);
+    if (written.kind === 'conflict') await mendKept(site, write, signal);
     return digest;
   }
   return copyAsideInParts(shell, site, key, keptAs, loser, signal);
+}
+
+/** Kept earlier, or by another worker; unless a store that damaged it said so too late, there is nothing to do. */
+async function mendKept(
+  site: Site,
+  write: Omit<WriteRequest, 'condition'> & { readonly sha256: string },
+  signal: AbortSignal,
+): Promise<void> {
+  const kept = await site.store.read(write.key, {}, signal);
+  if (!kept || sha256Hex(await kept.bytes()) === write.sha256) return;
+  await site.store.write({ ...write, condition: { kind: 'match', token: kept.head.token } }, signal);
 }
 
 async function copyAsideInParts(

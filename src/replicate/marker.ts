@@ -29,26 +29,38 @@ export async function proveSite(shell: Shell, site: SiteId, signal: AbortSignal)
   }
 }
 
+/** The same for those who only read: a place that was never seen before is taken as it is. */
+export async function recogniseSite(shell: Shell, site: SiteId, signal: AbortSignal): Promise<void> {
+  const known = (await shell.records.siteState(site)).marker;
+  const found = await readMarker(siteOf(shell, site).store, signal);
+  if (known !== undefined) assertKnown(site, known, found);
+}
+
 async function compareMarkers(shell: Shell, site: SiteId, signal: AbortSignal): Promise<void> {
   const { store } = siteOf(shell, site);
   const known = (await shell.records.siteState(site)).marker;
   const found =
     (await readMarker(store, signal)) ??
     (known === undefined ? await writeMarker(shell, store, signal) : undefined);
+  const marker = assertKnown(site, known, found);
+  if (known === undefined) await shell.records.updateSite(site, { marker });
+}
+
+function assertKnown(site: SiteId, known: string | undefined, found: string | undefined): string {
   if (found === undefined) {
     throw new StoreFailure(
       'misplaced',
       `site ${site} has lost its marker ${markerKey}: it was emptied, or another place is mounted there; ` +
-        `nothing is deleted because of it. Bring the place back, or forget the site with "isobar parked drop"`,
+        `nothing is deleted because of it. Bring the place back; a new and empty one that is to be filled gets a new site name in the configuration`,
     );
   }
-  if (known === undefined) await shell.records.updateSite(site, { marker: found });
-  else if (known !== found) {
+  if (known !== undefined && known !== found) {
     throw new StoreFailure(
       'misplaced',
       `site ${site} is another place than before (its ${markerKey} is not the one in the ledger); correct its configuration`,
     );
   }
+  return found;
 }
 
 async function readMarker(store: ObjectStore, signal: AbortSignal): Promise<string | undefined> {

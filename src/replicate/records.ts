@@ -35,6 +35,8 @@ export interface Parked {
   readonly bytes: number;
   /** A person said go: the next pass may do it. */
   readonly released?: true;
+  /** A person gave it up: not listed any more, and not tried until the key is written again. */
+  readonly dropped?: true;
 }
 
 export function parkedId(site: SiteId, key: string): string {
@@ -196,8 +198,9 @@ export class Records {
     return row && { ...(row.value as unknown as Omit<Parked, 'id'>), id };
   }
 
-  parked(): AsyncGenerator<readonly Parked[]> {
-    return this.#list<Parked>('parked');
+  /** What waits for a person; not what was given up. */
+  async *parked(): AsyncGenerator<readonly Parked[]> {
+    for await (const page of this.#list<Parked>('parked')) yield page.filter(({ dropped }) => !dropped);
   }
 
   keep(loser: Loser): LedgerWrite {

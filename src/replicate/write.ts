@@ -9,6 +9,7 @@ import { acksNeeded } from '../model/policy.ts';
 import { type KeyRecord, md5Of, type Replica, withReplica } from '../model/record.ts';
 import type { SiteId, Version } from '../model/version.ts';
 import type { ByteRange, Condition } from '../ports/object-store.ts';
+import { distrusting } from './damaged.ts';
 import { writeTombstone } from './keepsakes.ts';
 import { demandProof } from './marker.ts';
 import { lookAgain } from './observe.ts';
@@ -320,7 +321,13 @@ async function attempt(
     const record = await shell.records.read(key);
     const held = record.replicas[site.id];
     if (held?.version.operation === operation) return held.version;
-    const replica = await once(record);
+    const replica = await distrusting(shell, site, key, operation, () => once(record), signal).catch(
+      (failure: unknown) => {
+        // An upload that is gone may have been completed, and only the answer was lost: the site itself knows.
+        if (failure instanceof StoreFailure && failure.remedy === 'decide-again') return undefined;
+        throw failure;
+      },
+    );
     if (replica) {
       await shell.records.update(key, (now) => withReplica(now, site.id, replica));
       return replica.version;

@@ -1,5 +1,5 @@
-import { type MemoryBusBacking, memoryBus } from '../buses/memory/bus.ts';
 import { setTimeout as pause } from 'node:timers/promises';
+import { type MemoryBusBacking, memoryBus } from '../buses/memory/bus.ts';
 import { Dataset, type DatasetParts, type SyncResult } from '../dataset.ts';
 import { MemoryLedger, type MemoryLedgerBacking } from '../ledgers/memory/ledger.ts';
 import { noMetadata, type ObjectMetadata } from '../model/metadata.ts';
@@ -69,6 +69,15 @@ export class Trial {
 
   sync(options: { readonly yes?: boolean } = {}): Promise<SyncResult> {
     return this.dataset.sync(options, this.signal);
+  }
+
+  /** Until no site is away: breakers let a healed one in again after a pause. */
+  async syncAll(options: { readonly yes?: boolean } = {}): Promise<SyncResult> {
+    for (;;) {
+      const result = await this.sync(options);
+      if (Object.keys(result.away).length === 0) return result;
+      await pause(20, undefined, { signal: this.signal });
+    }
   }
 
   /** What a provider's notification says: something happened to the key, go and look. */

@@ -1,6 +1,7 @@
 import type { Dataset } from '../../src/dataset.ts';
 import { noMetadata } from '../../src/model/metadata.ts';
 import type { SiteId } from '../../src/model/version.ts';
+import type { ObjectStore } from '../../src/ports/object-store.ts';
 import type { Events } from '../../src/replicate/shell.ts';
 import { systemWorld } from '../../src/system-world.ts';
 
@@ -13,6 +14,8 @@ export interface Arrival {
   error?: string;
   /** When each site had it. */
   readonly at: Map<SiteId, number>;
+  /** Sites where only a listing told that it is there: a write whose answer was lost. */
+  readonly found: Set<SiteId>;
 }
 
 export interface Figures {
@@ -26,6 +29,8 @@ export interface Figures {
   readonly ackP99Ms: number;
   readonly failed: number;
 }
+
+const keyPrefix = 'load/';
 
 /** A load whose writes come by a schedule whether or not earlier ones were answered, and what became of them. */
 export class OpenLoop {
@@ -90,6 +95,31 @@ export class OpenLoop {
     return this.arrivals.filter((one) => one.ackedMs !== undefined && !one.at.has(site));
   }
 
+  /** Asks the site itself: nobody is told of a write that had taken effect although its answer was lost. */
+  async look(site: SiteId, store: ObjectStore, signal: AbortSignal): Promise<void> {
+    for await (const page of store.list({ prefix: keyPrefix }, signal)) {
+      for (const { key } of page) {
+        const arrival = this.#byKey.get(key);
+        if (!arrival || arrival.at.has(site)) continue;
+        arrival.found.add(site);
+        this.#arrived(arrival, site);
+      }
+    }
+  }
+
+  /** Waits until the site itself lists the first `count` writes, those that failed aside. */
+  async untilListed(site: SiteId, store: ObjectStore, count: number, signal: AbortSignal): Promise<void> {
+    const first = this.arrivals.slice(0, count);
+    const open = () => first.some(({ error, at }) => error === undefined && !at.has(site));
+    for (;;) {
+      const there = new Set<string>();
+      for await (const page of store.list({ prefix: keyPrefix }, signal))
+        for (const { key } of page) there.add(key);
+      if (!open() && first.every(({ key, error }) => error !== undefined || there.has(key))) return;
+      await systemWorld.sleep(200, signal);
+    }
+  }
+
   /** What became of the writes that were due from `fromMs` to `toMs`, at the given sites. */
   figures(fromMs: number, toMs: number, sites: readonly SiteId[]): Figures {
     const due = this.arrivals.filter(({ dueMs }) => dueMs >= fromMs && dueMs < toMs);
@@ -115,8 +145,8 @@ export class OpenLoop {
   }
 
   async #send(dataset: Dataset, dueMs: number, signal: AbortSignal): Promise<Arrival> {
-    const key = `load/${String(this.#next++).padStart(7, '0')}`;
-    const arrival: Arrival = { key, dueMs, at: new Map() };
+    const key = `${keyPrefix}${String(this.#next++).padStart(7, '0')}`;
+    const arrival: Arrival = { key, dueMs, at: new Map(), found: new Set() };
     this.#byKey.set(key, arrival);
     const bytes = Buffer.alloc(this.#sizeBytes, key);
     try {
@@ -145,43 +175,48 @@ export class OpenLoop {
 }
 
 export interface LagSample {
-  readonly atMs: number;
   readonly site: SiteId;
+  readonly askedMs: number;
+  readonly answeredMs: number;
   readonly reportedMs: number | undefined;
-  /** Age of the oldest write that the site lacked before status was asked and lacks still; 0 when there is none. */
-  readonly leastMs: number;
-  /** Age, from when it was due, of the oldest write that the site lacked when status was asked; 0 when there is none. */
-  readonly mostMs: number;
 }
 
-/** Asks `status()` again and again, and writes beside it what the load itself knows. */
+/** Asks `status()` again and again. */
 export async function sampleLag(
   dataset: Dataset,
-  load: OpenLoop,
   everyMs: number,
   sample: (sample: LagSample) => void,
   stop: AbortSignal,
 ): Promise<void> {
   while (!stop.aborted) {
     const askedMs = performance.now();
-    const before = new Map(dataset.policy.sites.map((site) => [site, load.missingAt(site)]));
-    const unanswered = load.arrivals.filter((one) => one.ackedMs === undefined && one.error === undefined);
     const statuses = await dataset.status();
     const answeredMs = performance.now();
-    for (const { site, lagMs } of statuses) {
-      const missing = before.get(site)!;
-      const still = missing.filter((one) => !one.at.has(site)).map((one) => one.ackedMs!);
-      const any = [...missing, ...unanswered].map((one) => one.dueMs);
-      sample({
-        atMs: askedMs,
-        site,
-        reportedMs: lagMs,
-        leastMs: still.length === 0 ? 0 : askedMs - Math.min(...still),
-        mostMs: any.length === 0 ? 0 : answeredMs - Math.min(...any),
-      });
-    }
+    for (const { site, lagMs } of statuses) sample({ site, askedMs, answeredMs, reportedMs: lagMs });
     await systemWorld.sleep(everyMs, stop).catch(() => {});
   }
+}
+
+/**
+ * What the load knows of the lag that was reported. `leastMs`: age, from its acknowledgement, of the oldest write
+ * that the site lacked all the time while status was asked. `mostMs`: age, from when it was due, of the oldest that
+ * it lacked for a part of that time. 0 where there is none.
+ */
+export function trueLag(
+  load: OpenLoop,
+  { site, askedMs, answeredMs }: LagSample,
+): { leastMs: number; mostMs: number } {
+  let leastMs = 0;
+  let mostMs = 0;
+  for (const one of load.arrivals) {
+    const atMs = one.at.get(site) ?? Number.POSITIVE_INFINITY;
+    if (one.dueMs < answeredMs && atMs > askedMs) mostMs = Math.max(mostMs, answeredMs - one.dueMs);
+    // One found by listing may have been there for long.
+    if (one.found.has(site) || one.ackedMs === undefined || one.ackedMs > askedMs || atMs < answeredMs)
+      continue;
+    leastMs = Math.max(leastMs, askedMs - one.ackedMs);
+  }
+  return { leastMs, mostMs };
 }
 
 function quantile(values: readonly number[], share: number): number {

@@ -1,7 +1,7 @@
 import { timingSafeEqual } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Change } from '../../model/change.ts';
-import { isReserved } from '../../model/key.ts';
+import { keyProblem } from '../../model/key.ts';
 import { derivedOperation, type SiteId } from '../../model/version.ts';
 import type { ChangeSource } from '../../ports/change-source.ts';
 
@@ -82,15 +82,26 @@ function authorized(settings: WebhookSettings, request: IncomingMessage, url: UR
   return a.length === b.length && timingSafeEqual(a, b);
 }
 
-async function bodyOf(request: IncomingMessage): Promise<string | undefined> {
-  const pieces: Buffer[] = [];
-  let bytes = 0;
-  for await (const piece of request as AsyncIterable<Buffer>) {
-    bytes += piece.length;
-    if (bytes > maxBodyBytes) return undefined;
-    pieces.push(piece);
-  }
-  return Buffer.concat(pieces).toString('utf8');
+/**
+ * Undefined: too large. The rest is then read and thrown away, so that the sender takes the answer: a connection
+ * that closes would look like a failure, and be tried again for ever.
+ */
+function bodyOf(request: IncomingMessage): Promise<string | undefined> {
+  return new Promise((resolve, reject) => {
+    const pieces: Buffer[] = [];
+    let bytes = 0;
+    request.on('data', (piece: Buffer) => {
+      bytes += piece.length;
+      if (bytes <= maxBodyBytes) pieces.push(piece);
+      else {
+        pieces.length = 0;
+        resolve(undefined);
+      }
+    });
+    request.on('end', () => resolve(Buffer.concat(pieces).toString('utf8')));
+    request.on('error', reject);
+    request.on('close', () => reject(new Error('the sender went away')));
+  });
 }
 
 interface S3Record {
@@ -110,8 +121,8 @@ export function noticesIn(settings: WebhookSettings, body: string): Change[] | u
     return undefined;
   }
   if (typeof parsed !== 'object' || parsed === null) return undefined;
-  const records = Array.isArray(parsed.Records) ? (parsed.Records as S3Record[]) : [];
-  return records.flatMap((record) => noticeOf(settings, record) ?? []);
+  const records = Array.isArray(parsed.Records) ? (parsed.Records as (S3Record | null)[]) : [];
+  return records.flatMap((record) => (record && noticeOf(settings, record)) ?? []);
 }
 
 function noticeOf(settings: WebhookSettings, { eventTime, s3 }: S3Record): Change | undefined {
@@ -120,10 +131,10 @@ function noticeOf(settings: WebhookSettings, { eventTime, s3 }: S3Record): Chang
   const whole = decode(encoded);
   if (!whole.startsWith(settings.prefix)) return undefined;
   const key = whole.slice(settings.prefix.length);
-  if (key === '' || isReserved(key)) return undefined;
+  if (keyProblem(key) !== undefined) return undefined;
   const { site, dataset } = settings;
   const atMs = Math.min(Date.parse(eventTime ?? '') || settings.nowMs(), settings.nowMs());
-  const id = derivedOperation(site, key, s3.object?.eTag ?? '', s3.object?.sequencer ?? String(atMs));
+  const id = derivedOperation(site, key, `${s3.object?.eTag ?? ''}`, `${s3.object?.sequencer ?? atMs}`);
   return { id, dataset, site, key, atMs };
 }
 
