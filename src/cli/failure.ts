@@ -75,7 +75,8 @@ function inWords(failure: unknown): Told {
   if (failure instanceof CliFailure) return withHint(failure.message, failure.hint, failure.exitCode);
   if (failure instanceof StoreFailure) return withHint(failure.message, storeHints[failure.code]);
   if (failure instanceof StateFailure) return withHint(failure.message, stateHints[failure.code]);
-  if (failure instanceof Error && expected.has(failure.name)) return withHint(failure.message, undefined);
+  if (failure instanceof Error && expected.has(failure.name))
+    return withHint(failure.message, undefined, expected.get(failure.name));
   if (isSystemError(failure)) return withHint(systemMessage(failure), systemHints[failure.code]);
   const message = failure instanceof Error ? failure.message : String(failure);
   return {
@@ -87,7 +88,10 @@ function inWords(failure: unknown): Told {
 }
 
 /** Failures of the engine whose message says what to do; named here so that the engine need not be loaded. */
-const expected = new Set(['WriteFailure']);
+const expected = new Map<string, number>([
+  ['WriteFailure', exitCodes.failed],
+  ['UsageFailure', exitCodes.usage],
+]);
 
 function withHint(message: string, hint: string | undefined, exitCode: number = exitCodes.failed): Told {
   return { message, exitCode, ...(hint === undefined ? {} : { hint }) };
