@@ -26,7 +26,14 @@ class Problem extends Error {
 }
 
 // Quick ones first; each Go program finds compiled what it shares with those before it.
-const order: readonly ProgramName[] = ['ministack', 'versitygw', 'fake-gcs-server', 'gcsemulator', 'minio', 'rclone'];
+const order: readonly ProgramName[] = [
+  'ministack',
+  'versitygw',
+  'fake-gcs-server',
+  'gcsemulator',
+  'minio',
+  'rclone',
+];
 
 async function main(wanted: readonly string[]): Promise<number> {
   const unknown = wanted.filter((name) => !order.some((known) => known === name));
