@@ -42,7 +42,7 @@ async function bench(): Promise<void> {
   const cells = cellsOf().filter(isWanted);
   if (cells.length === 0) throw new Error(`no cell is named like ${values.cells}; see --list`);
   await buildIsobar();
-  const results: Results = { machine: describeMachine(), cells: values.merge ? earlierCells(cells) : [] };
+  const results: Results = { machine: describeMachine(), cells: values.merge ? earlierCells() : [] };
   const begunMs = performance.now();
   for (const [at, cell] of cells.entries()) {
     const spent = ((performance.now() - begunMs) / 60_000).toFixed(1);
@@ -51,7 +51,8 @@ async function bench(): Promise<void> {
     );
     const before = { startedMs: Date.now(), load: loadavg()[0]! };
     const outcome = await runCell(cell, { rounds, tries: values.quick ? 1 : 2, quick: values.quick }, tell);
-    results.cells.push({ name: cell.name, ...before, tookMs: Date.now() - before.startedMs, ...outcome });
+    const recorded = { name: cell.name, ...before, tookMs: Date.now() - before.startedMs, ...outcome };
+    replaceIn(results.cells, recorded);
     save(results);
   }
 }
@@ -60,10 +61,17 @@ function isWanted({ name }: BenchCell): boolean {
   return values.cells === undefined || values.cells.split(',').some((part) => name.includes(part));
 }
 
-/** Cells of the last run, in their order, that are not measured now. */
-function earlierCells(again: readonly BenchCell[]): Recorded[] {
-  const { cells } = JSON.parse(readFileSync(rawFile, 'utf8')) as Results;
-  return cells.filter(({ name }) => !again.some((cell) => cell.name === name));
+function earlierCells(): Recorded[] {
+  return (JSON.parse(readFileSync(rawFile, 'utf8')) as Results).cells;
+}
+
+/** A cell of the last run stays until its new figures are there. */
+function replaceIn(cells: Recorded[], recorded: Recorded): void {
+  const at = cells.findIndex(({ name }) => name === recorded.name);
+  if (at < 0) cells.push(recorded);
+  else cells[at] = recorded;
+  const order = cellsOf().map(({ name }) => name);
+  cells.sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
 }
 
 /** After each cell, so that a run that is stopped leaves what it has. */

@@ -50,9 +50,10 @@ export function render({ machine, cells }: Results, notes: string): string {
     notes,
     '## Cells of this run\n',
     table(
-      ['cell', 'began (UTC)', 'load', 'took'],
+      ['cell', 'rounds', 'began (UTC)', 'load', 'took'],
       cells.map((cell) => [
         cell.name,
+        roundsOf(cell),
         new Date(cell.startedMs).toISOString().slice(0, 16).replace('T', ' '),
         cell.load.toFixed(1),
         `${(cell.tookMs / 1000).toFixed(0)} s`,
@@ -63,6 +64,11 @@ export function render({ machine, cells }: Results, notes: string): string {
     .filter((part) => part !== '')
     .join('\n')
     .trimEnd()}\n`;
+}
+
+function roundsOf({ copy, delay }: Recorded): string {
+  if (copy) return String(copy.runs.isobar.first.length);
+  return delay ? `${delay.samples.length} writes` : '1';
 }
 
 function introduction(machine: Machine, cells: readonly Recorded[], copies: readonly CopyResult[]): string {
@@ -81,10 +87,18 @@ Written by \`npm run bench\`; nothing here is typed by hand but the notes at the
   other here keeps preconditions; see docs/test-servers.md), Azure is azurite ${machine.azurite} (on disk). Both clients use the same ones.
 - This run took ${minutes.toFixed(0)} minutes and ${spread} measured rounds per cell. The load average when cells began was ${Math.min(...loads).toFixed(1)} to
   ${highest(loads).toFixed(1)}: what is above about 2 is other work on the machine, which the alternation spreads over both clients.
+  ${few(rounds)}
 
 To reproduce: \`npm run servers\`, then \`npm run bench\`; \`npm run bench -- --cells s3-gcs/4KiB,delay --rounds 5\` measures a part,
 \`--merge\` keeps the rest.
 `;
+}
+
+function few(rounds: readonly number[]): string {
+  const under = rounds.filter((count) => count < 5).length;
+  return under === 0
+    ? 'Every copying cell has five rounds or more.'
+    : `${under} of ${rounds.length} copying cells have fewer than five rounds (last table): their medians are weak.`;
 }
 
 function howCopied(): string {

@@ -34,11 +34,11 @@ export async function runDaemon(
     { write: (line) => options.log.write(redact(line)) },
   );
   const metrics = new Metrics();
-  const urls: string[] = [];
+  const listening: Promise<string>[] = [];
   const opened: [string, OpenedDataset, Rates][] = [];
   for (const name of options.datasets) {
     const rates = new Rates(world);
-    const sources = sourcesOf(config, name, world, (url) => urls.push(url));
+    const sources = sourcesOf(config, name, world, listening);
     const events = eventsOf(name, log, metrics, rates);
     opened.push([name, await openConfigured(config, name, state, world, { events, sources }), rates]);
   }
@@ -52,10 +52,11 @@ export async function runDaemon(
     ),
   );
   const observing = observe(opened, metrics, log, world, signal);
-  ready = true;
-  log.info({ datasets: options.datasets }, 'running');
-  options.ready({ datasets: options.datasets, url: urlOf(server), sources: urls });
   try {
+    const sources = await unlessEnded(Promise.all(listening), watching);
+    ready = true;
+    log.info({ datasets: options.datasets }, 'running');
+    if (sources) options.ready({ datasets: options.datasets, url: urlOf(server), sources });
     await Promise.all(watching);
   } finally {
     ready = false;
@@ -73,15 +74,22 @@ export async function runDaemon(
   }
 }
 
+/** Undefined when the watching was stopped first; throws when it failed, as where a source's port is taken. */
+function unlessEnded<T>(started: Promise<T>, watching: readonly Promise<void>[]): Promise<T | undefined> {
+  return Promise.race([started, Promise.all(watching).then(() => undefined)]);
+}
+
 function sourcesOf(
   config: Config,
   dataset: string,
   world: World,
-  listening: (url: string) => void,
+  listening: Promise<string>[],
 ): ChangeSource[] {
   return Object.entries(config.sources).flatMap(([site, source]) => {
     const place = config.sites[site];
     if (place?.kind !== 's3' || !config.datasets[dataset]!.sites.includes(site)) return [];
+    const url = Promise.withResolvers<string>();
+    listening.push(url.promise);
     return [
       s3Webhook({
         dataset,
@@ -93,7 +101,7 @@ function sourcesOf(
         path: source.path,
         ...(source.secret ? { secret: source.secret.reveal() } : {}),
         nowMs: () => world.nowMs(),
-        listening,
+        listening: url.resolve,
       }),
     ];
   });

@@ -207,7 +207,8 @@ export class Lane {
         await this.#park(task, failure);
         this.#finish(task, 'parked');
       } else {
-        task.attempts += 1;
+        // While the site is away its breaker does the waiting: the key must not wait longer once the site is back.
+        if (this.target.site.breaker.closed) task.attempts += 1;
         await this.#owe(task, error.message);
         this.#finish(task, 'owed');
       }

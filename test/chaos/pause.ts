@@ -84,7 +84,12 @@ export async function pauseOne(
   const stop = new AbortController();
   const samples: LagSample[] = [];
   const loading = load.run(opened.dataset, options.perSecond, stop.signal, signal);
-  const sampling = sampleLag(opened.dataset, 250, (one) => samples.push(one), stop.signal);
+  const sampling = sampleLag(
+    opened.dataset,
+    Math.max(250, options.pauseMs / 60),
+    (one) => samples.push(one),
+    stop.signal,
+  );
   try {
     const begunMs = performance.now();
     await systemWorld.sleep(options.baselineMs, signal);
