@@ -16,7 +16,11 @@ interface Tally {
 
 interface Report {
   readonly files: Readonly<Record<string, Tally>>;
-  readonly failures: readonly { readonly file: string; readonly name: string; readonly error: string }[];
+  readonly failures: readonly {
+    readonly file: string;
+    readonly path: readonly string[];
+    readonly error: string;
+  }[];
 }
 
 interface Use {
@@ -45,7 +49,8 @@ async function main(wanted: readonly string[]): Promise<number> {
     const report = readFileSync(join(folder, 'tally.json'), 'utf8');
     if (report === '') throw new Error(`the test runner ended early (${code})`);
     const { files: tallies, failures } = JSON.parse(report) as Report;
-    for (const { file, name, error } of failures) out(`\nFAILED ${relative(root, file)}: ${name}\n${error}`);
+    for (const { file, path, error } of failures)
+      out(`\nFAILED ${relative(root, file)}: ${path.join(' › ')}\n${error}`);
     printTable(tallies, usesIn(join(folder, 'servers.ndjson')), missing);
     return typeof code === 'number' ? code : 1;
   } finally {

@@ -55,8 +55,10 @@ function suites(server: Azurite): void {
       refusedKeys: (key: string) => nameProblem((prefix ?? '') + key) !== undefined,
     };
   };
-  objectStoreConformance('azure', () => open());
-  objectStoreConformance('azure below a prefix', () => open('team-a/ü '));
+  describe(`azure on ${server.product} ${server.version}`, () => {
+    objectStoreConformance('azure', () => open());
+    objectStoreConformance('azure below a prefix', () => open('team-a/ü '));
+  });
 }
 
 function ownTests(server: Azurite): void {

@@ -25,7 +25,7 @@ async function conformance(product: string, lacks: Partial<Capabilities>, prefix
   const server = await startServer(product as 'gcs');
   const options = { capabilities: lacks };
   const place = prefix === '' ? '' : ` below ${prefix}`;
-  objectStoreConformance(`gcs on ${server.product} ${server.version}${place}`, async () => {
+  const open = async () => {
     const config = { ...server.siteConfig(await server.newBucket()), prefix };
     const store = createGcsStore(config, options);
     return {
@@ -38,7 +38,9 @@ async function conformance(product: string, lacks: Partial<Capabilities>, prefix
       onAbsentBucket: async () => createGcsStore({ ...config, bucket: `${config.bucket}-absent` }, options),
       refusedKeys: (key) => gcsNameProblem(prefix + key) !== undefined,
     };
-  });
+  };
+  const name = `gcs on ${server.product} ${server.version}${place}`;
+  describe(name, () => objectStoreConformance(name, open));
 }
 
 /** Goes down after so many compose requests. */
@@ -132,7 +134,7 @@ async function composition(): Promise<void> {
 /** The one server of others that keeps conditions on compose and DELETE; it ignores ranges and bends odd keys. */
 async function conditionsOnGcsemulator(): Promise<void> {
   const server = await startServer('gcsemulator');
-  objectStoreConformance(`gcs on ${server.product} ${server.version}`, async () => {
+  const open = async () => {
     const config = server.siteConfig(await server.newBucket());
     const store = createGcsStore(config);
     const close = async () => {
@@ -140,7 +142,9 @@ async function conditionsOnGcsemulator(): Promise<void> {
       await server.stop();
     };
     return { store, close, anotherOn: async () => createGcsStore(config) };
-  }, ['conditions', 'uploads']);
+  };
+  const name = `gcs on ${server.product} ${server.version}`;
+  describe(name, () => objectStoreConformance(name, open, ['conditions', 'uploads']));
 }
 
 const installed = availableServers().filter((name) => Object.hasOwn(products, name));
