@@ -36,7 +36,7 @@ async function conformance(product: string, lacks: Partial<Capabilities>, prefix
       },
       anotherOn: async () => createGcsStore(config, options),
       onAbsentBucket: async () => createGcsStore({ ...config, bucket: `${config.bucket}-absent` }, options),
-      refusedKeys: (key) => gcsNameProblem(prefix + key) !== undefined,
+      refusedKeys: (key: string) => gcsNameProblem(prefix + key) !== undefined,
     };
   };
   const name = `gcs on ${server.product} ${server.version}${place}`;
