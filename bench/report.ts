@@ -106,7 +106,8 @@ function howCopied(): string {
 first copy, a pass without change, a pass after 1% of the objects (at least one) were overwritten at the source. The
 clients take turns, and who begins changes with the round. Times are whole processes, start to end, medians; Isobar starts
 from an empty state folder, so that its first copy includes probing what both stores promise. \`pass\` is Isobar's pass by its
-own clock, without the start of Node and of the program. After each run the target is listed, and a client that left
+own clock: without the start of Node and of the program, without the probing. rclone's time has its start in it, so that a
+ratio over \`pass\` flatters Isobar; it tells where the time goes and is not the result. After each run the target is listed, and a client that left
 something out would end the benchmark. \`ratio\` is rclone's time over Isobar's: above 1 Isobar is faster. With latency,
 every server is behind a proxy that adds a round trip of 20 ms.
 
@@ -340,7 +341,7 @@ function copyShortfall(copy: CopyResult, phase: Phase): string[] {
   return [
     `${routeOf(copy)}, ${workload.objects} × ${sizeText(workload.bytes)}, ${setting.name}, ${phaseTitles[phase].toLowerCase()}: ` +
       `ratio ${(theirs / ours).toFixed(2)} instead of ${goal}; ${ours.toFixed(2)} s against ${theirs.toFixed(2)} s ` +
-      `(without the start of the program ${pass.toFixed(2)} s, ratio ${(theirs / pass).toFixed(2)})`,
+      `(Isobar's pass alone ${pass.toFixed(2)} s, over rclone's whole run ${(theirs / pass).toFixed(2)})`,
   ];
 }
 

@@ -272,14 +272,18 @@ class FilesystemStore implements ObjectStore {
   ): Promise<(F & { readonly head: ObjectHead }) | undefined> {
     const full = this.#fullKey(key);
     await this.#site.open();
+    let misses = 0;
     for (;;) {
       signal.throwIfAborted();
       const found = await look(full);
       if (found !== undefined) {
+        misses = 0;
         const metadata = await this.#metadataOf(full, found);
         if (metadata) return { ...found, head: { ...listEntry(key, found.stat), metadata } };
       } else if (await this.#commits.isAside(full)) {
         await this.#settle(full, signal);
+      } else if (misses++ === 0) {
+        // That moment may have ended between the two looks, and nothing stands aside any more: look again.
       } else {
         // Absence is an answer only while the folder is the one it was.
         await this.#site.verify();
