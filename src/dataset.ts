@@ -231,6 +231,11 @@ export class Dataset {
     return statusOf(this.#shell, this.#replicator);
   }
 
+  /** Keys that the lane of a target holds in memory now; bounded whatever it owes. */
+  keysInHand(site: SiteId): number {
+    return this.#replicator?.lanes.get(site)?.size ?? 0;
+  }
+
   siteState(site: SiteId): Promise<SiteState> {
     return this.#shell.records.siteState(site);
   }

@@ -41,7 +41,7 @@ export class Lane {
   readonly #shell: Shell;
   readonly target: Target;
   readonly #tasks = new Map<string, Task>();
-  readonly #ready: Task[] = [];
+  #ready: Task[] = [];
   readonly #tellOthers: (key: string, sinceMs: number) => void;
   readonly #signal: AbortSignal;
   #running = 0;
@@ -77,6 +77,11 @@ export class Lane {
       oldestMs = Math.min(oldestMs ?? task.sinceMs, task.sinceMs);
     }
     return { keys, bytes, oldestMs };
+  }
+
+  /** Keys in memory, owed ones under way included. */
+  get size(): number {
+    return this.#tasks.size;
   }
 
   holds(key: string): boolean {
@@ -280,6 +285,15 @@ export class Lane {
       );
     }
     await Promise.all(slow.map((task) => task.handedOver));
+    this.#letGo(slow.filter((task) => task.owed && !task.running));
+  }
+
+  /** What only waits for its turn is left to the debts, however many more are offered: memory stays bounded. */
+  #letGo(tasks: readonly Task[]): void {
+    if (tasks.length === 0) return;
+    const gone = new Set(tasks);
+    this.#ready = this.#ready.filter((task) => !gone.has(task));
+    for (const task of tasks) this.#finish(task, 'owed');
   }
 
   #pump(): void {
