@@ -81,6 +81,9 @@ export interface SiteState {
 
 /** An upload in parts, as far as it got. */
 export interface UploadRow {
+  /** Unique for ever. */
+  readonly attempt: string;
+  readonly key: string;
   /** The write that it carries; another one starts anew. */
   readonly operation: string;
   /** When it was intended; a crash right after the start leaves this alone, and the clean-up looks for the rest. */
@@ -232,20 +235,18 @@ export class Records {
     }
   }
 
-  async uploadOf(site: SiteId, key: string): Promise<UploadRow | undefined> {
-    return (await this.#ledger.get('uploads', this.#id('upload', site, key)))?.value as unknown as
-      | UploadRow
-      | undefined;
+  rememberUpload(site: SiteId, row: UploadRow): LedgerWrite {
+    return { table: 'uploads', id: this.#id('upload', site, row.attempt), value: plain(row) };
   }
 
-  rememberUpload(site: SiteId, key: string, row: UploadRow | undefined): LedgerWrite {
-    return { table: 'uploads', id: this.#id('upload', site, key), value: row && plain(row) };
+  forgetUpload(site: SiteId, attempt: string): LedgerWrite {
+    return { table: 'uploads', id: this.#id('upload', site, attempt), value: undefined };
   }
 
-  async *uploads(site: SiteId): AsyncGenerator<readonly { key: string; row: UploadRow }[]> {
-    const prefix = this.#id('upload', site, '');
-    for await (const rows of this.#ledger.scan('uploads', idsWith(prefix))) {
-      yield rows.map((row) => ({ key: row.id.slice(prefix.length), row: row.value as unknown as UploadRow }));
+  /** One row per attempt: two workers that send the same key know nothing of each other, and nothing is lost sight of. */
+  async *uploads(site: SiteId): AsyncGenerator<readonly UploadRow[]> {
+    for await (const rows of this.#ledger.scan('uploads', idsWith(this.#id('upload', site, '')))) {
+      yield rows.map((row) => row.value as unknown as UploadRow);
     }
   }
 

@@ -39,6 +39,9 @@ export interface Uploaded {
   readonly digest: string;
 }
 
+/** An upload that the store knows. */
+type StartedRow = UploadRow & { readonly upload: Upload };
+
 /** How wide one object goes: parts of it under way at once. */
 const partsAtOnce = 5;
 
@@ -68,11 +71,11 @@ async function sendAndCommit(
   signal: AbortSignal,
 ): Promise<Uploaded | Conflict> {
   const { store } = target.site;
-  const { upload, done } = await resumeOrStart(shell, body, target.site, signal);
-  const parts = await sendParts(shell, body, upload, done, target, signal);
+  const { row, done } = await resumeOrStart(shell, body, target.site, signal);
+  const parts = await sendParts(shell, body, row, done, target, signal);
   const digest = digestOfLeaves(parts.flatMap((part) => part.leaves));
   if (body.digest !== undefined && body.digest !== digest) {
-    await abandonUpload(shell, target.site, body.key, signal);
+    await abandonUpload(shell, target.site, row, signal);
     throw new StoreFailure(
       'corrupt',
       `the body of ${body.key} does not have the digest it was written with; it was not copied`,
@@ -81,19 +84,19 @@ async function sendAndCommit(
   try {
     const commit = { condition: body.condition, metadata: body.metadata(digest) };
     const written = await store.completeUpload(
-      upload,
+      row.upload,
       parts.map((part) => part.receipt),
       commit,
       signal,
     );
-    await forgetUpload(shell, target.site.id, body.key, upload, parts.length);
     if (written.kind === 'conflict') {
-      await store.abortUpload(upload, signal);
+      await abandonUpload(shell, target.site, row, signal);
       return written;
     }
+    await forgetUpload(shell, target.site.id, row);
     return { kind: 'uploaded', token: written.token, digests: written.digests, digest };
   } catch (failure) {
-    if (isLost(failure)) await abandonUpload(shell, target.site, body.key, signal);
+    if (isLost(failure)) await abandonUpload(shell, target.site, row, signal);
     throw failure;
   }
 }
@@ -103,36 +106,25 @@ function isLost(failure: unknown): boolean {
   return failure instanceof StoreFailure && failure.code === 'upload-lost';
 }
 
-/** Gives up the upload that is remembered for the key, and its parts at the store. */
-export async function abandonUpload(
-  shell: Shell,
-  site: Site,
-  key: string,
-  signal: AbortSignal,
-): Promise<void> {
-  const row = await shell.records.uploadOf(site.id, key);
-  if (!row) return;
-  if (row.upload) {
-    await site.store.abortUpload(row.upload, signal);
-    await forgetUpload(shell, site.id, key, row.upload, partCount(row.upload));
-    return;
-  }
-  await abortUnrecorded(site, key, row.intendedMs, signal);
-  await shell.records.commit([shell.records.rememberUpload(site.id, key, undefined)]);
+/** Gives up an upload, and its parts at the store. */
+async function abandonUpload(shell: Shell, site: Site, row: UploadRow, signal: AbortSignal): Promise<void> {
+  if (row.upload) await site.store.abortUpload(row.upload, signal);
+  else await abortUnrecorded(shell, site, row, signal);
+  await forgetUpload(shell, site.id, row);
 }
 
 /** Clears away uploads that nobody goes on with: their worker has ended, and their write is there or no longer wanted. */
 export async function clearUploads(shell: Shell, site: Site, signal: AbortSignal): Promise<void> {
   for await (const page of shell.records.uploads(site.id)) {
-    for (const { key, row } of page) {
-      if (isInHand(shell, site, key, row)) continue;
-      const record = await shell.records.read(key);
+    for (const row of page) {
+      if (isInHand(shell, site, row)) continue;
+      const record = await shell.records.read(row.key);
       const wanted = newestOf(record)?.replica.version.operation === row.operation;
       const there = record.replicas[site.id]?.version.operation === row.operation;
       if (wanted && !there) continue;
-      await abandonUpload(shell, site, key, signal).catch((error: Error) => {
+      await abandonUpload(shell, site, row, signal).catch((error: Error) => {
         signal.throwIfAborted();
-        shell.events.failed?.({ site: site.id, key, error });
+        shell.events.failed?.({ site: site.id, key: row.key, error });
       });
     }
   }
@@ -140,8 +132,8 @@ export async function clearUploads(shell: Shell, site: Site, signal: AbortSignal
 
 const forgottenMs = 24 * 3_600_000;
 
-function isInHand(shell: Shell, site: Site, key: string, row: UploadRow): boolean {
-  if (row.worker === shell.world.worker) return shell.uploading.has(`${site.id}\0${key}`);
+function isInHand(shell: Shell, site: Site, row: UploadRow): boolean {
+  if (row.worker === shell.world.worker) return shell.uploading.has(`${site.id}\0${row.key}`);
   return !shell.world.hasEnded(row.worker) && shell.world.nowMs() - row.intendedMs < forgottenMs;
 }
 
@@ -167,50 +159,60 @@ async function resumeOrStart(
   body: LargeBody,
   site: Site,
   signal: AbortSignal,
-): Promise<{ upload: Upload; done: Map<number, PartRow> }> {
+): Promise<{ row: StartedRow; done: Map<number, PartRow> }> {
   const { key, size, operation } = body;
-  const row = await shell.records.uploadOf(site.id, key);
-  if (row?.upload && row.operation === operation && row.upload.size === size) {
-    const taken = { ...row, worker: shell.world.worker };
-    await shell.records.commit([shell.records.rememberUpload(site.id, key, taken)]);
-    return { upload: row.upload, done: await shell.records.partsOf(site.id, row.upload.id) };
+  const { records, world } = shell;
+  const earlier = await resumable(shell, body, site);
+  if (earlier) {
+    const row = { ...earlier, worker: world.worker };
+    await records.commit([records.rememberUpload(site.id, row)]);
+    return { row, done: await records.partsOf(site.id, row.upload.id) };
   }
-  if (row) await abandonUpload(shell, site, key, signal);
   const partSizeBytes = partSizeFor(size, site.store.limits, shell.settings.partSizeBytes);
-  const intendedMs = shell.world.nowMs();
-  const { worker } = shell.world;
-  const remember = (upload?: Upload) =>
-    shell.records.commit([
-      shell.records.rememberUpload(site.id, key, {
-        operation,
-        intendedMs,
-        worker,
-        ...(upload ? { upload } : {}),
-      }),
-    ]);
-  await remember();
+  const intended = {
+    attempt: world.uniqueId(),
+    key,
+    operation,
+    intendedMs: world.nowMs(),
+    worker: world.worker,
+  };
+  await records.commit([records.rememberUpload(site.id, intended)]);
   const metadata = body.metadata(body.digest);
   const upload = await site.store.startUpload({ key, size, partSizeBytes, metadata }, signal);
-  await remember(upload);
-  return { upload, done: new Map() };
+  const row = { ...intended, upload };
+  await records.commit([records.rememberUpload(site.id, row)]);
+  return { row, done: new Map() };
+}
+
+/** An upload of the same write that this worker began, or one that has ended since. */
+async function resumable(shell: Shell, body: LargeBody, site: Site): Promise<StartedRow | undefined> {
+  const { worker } = shell.world;
+  for await (const page of shell.records.uploads(site.id)) {
+    for (const row of page) {
+      if (row.key !== body.key || row.operation !== body.operation || row.upload?.size !== body.size)
+        continue;
+      if (row.worker === worker || shell.world.hasEnded(row.worker)) return { ...row, upload: row.upload };
+    }
+  }
+  return undefined;
 }
 
 async function sendParts(
   shell: Shell,
   body: LargeBody,
-  upload: Upload,
+  row: StartedRow,
   done: Map<number, PartRow>,
   target: Target,
   signal: AbortSignal,
 ): Promise<PartRow[]> {
-  const parts = partCount(upload);
+  const parts = partCount(row.upload);
   const stop = new AbortController();
   const both = AbortSignal.any([signal, stop.signal]);
   let next = 0;
   const sender = async () => {
     for (let index = next++; index < parts; index = next++) {
       if (done.has(index)) continue;
-      done.set(index, await sendPart(shell, body, upload, index, target, both));
+      done.set(index, await sendPart(shell, body, row.upload, index, target, both));
     }
   };
   const senders = Array.from({ length: Math.min(partsAtOnce, parts) }, sender);
@@ -219,7 +221,7 @@ async function sendParts(
   } catch (failure) {
     stop.abort(failure);
     await Promise.allSettled(senders);
-    if (isLost(failure)) await abandonUpload(shell, target.site, body.key, signal);
+    if (isLost(failure)) await abandonUpload(shell, target.site, row, signal);
     throw failure;
   }
   return Array.from({ length: parts }, (_, index) => done.get(index)!);
@@ -248,32 +250,27 @@ async function sendPart(
   }
 }
 
-async function forgetUpload(
-  shell: Shell,
-  site: SiteId,
-  key: string,
-  upload: Upload,
-  parts: number,
-): Promise<void> {
+async function forgetUpload(shell: Shell, site: SiteId, row: UploadRow): Promise<void> {
   const { records } = shell;
-  const rows = Array.from({ length: parts }, (_, index) =>
-    records.rememberPart(site, upload.id, index, undefined),
-  );
-  await records.commit([records.rememberUpload(site, key, undefined), ...rows]);
+  const { upload } = row;
+  const parts = upload
+    ? Array.from({ length: partCount(upload) }, (_, index) =>
+        records.rememberPart(site, upload.id, index, undefined),
+      )
+    : [];
+  await records.commit([records.forgetUpload(site, row.attempt), ...parts]);
 }
 
-/** A crash right after the start left an upload whose id nobody knows: it is the one of this key begun just then. */
-async function abortUnrecorded(
-  site: Site,
-  key: string,
-  intendedMs: number,
-  signal: AbortSignal,
-): Promise<void> {
+/** A crash right after the start left an upload whose id nobody knows: it is one of this key begun just then. */
+async function abortUnrecorded(shell: Shell, site: Site, row: UploadRow, signal: AbortSignal): Promise<void> {
   const windowMs = 60_000;
+  const known = new Set<string>();
+  for await (const page of shell.records.uploads(site.id))
+    for (const one of page) known.add(one.upload?.id ?? '');
   for await (const page of site.store.listUploads(signal)) {
     for (const { upload, startedMs } of page) {
-      if (upload.key !== key || Math.abs(startedMs - intendedMs) > windowMs) continue;
-      await site.store.abortUpload(upload, signal);
+      if (upload.key !== row.key || known.has(upload.id)) continue;
+      if (Math.abs(startedMs - row.intendedMs) <= windowMs) await site.store.abortUpload(upload, signal);
     }
   }
 }

@@ -125,7 +125,7 @@ async function rememberedParts(
     const records = new Records(state.ledger, 'photos');
     const found: { id: string; index: number; times: number }[] = [];
     for await (const page of records.uploads(system.sites[0]!.name)) {
-      for (const { row } of page) {
+      for (const row of page) {
         if (!row.upload) continue;
         const { id } = row.upload;
         const parts = await records.partsOf(system.sites[0]!.name, id);

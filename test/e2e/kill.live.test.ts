@@ -1,13 +1,13 @@
 import { test } from 'node:test';
 import { killRepeatedly } from '../chaos/kills.ts';
 import { availableServers } from '../servers/start.ts';
-import { startSystem, threeClouds } from './sites.ts';
+import { honestClouds, startSystem } from './sites.ts';
 
-const missing = Object.values(threeClouds).filter((name) => !availableServers().includes(name));
+const missing = Object.values(honestClouds).filter((name) => !availableServers().includes(name));
 const skip = missing.length > 0 ? `not installed: ${missing.join(', ')} (npm run servers)` : false;
 
 test('kill -9 of the daemon at ten random moments under load', { skip }, async (context) => {
-  const system = await startSystem(threeClouds);
+  const system = await startSystem(honestClouds);
   try {
     const result = await killRepeatedly(
       system,

@@ -30,6 +30,17 @@ export const threeClouds: Readonly<Record<string, ServerName>> = {
   azure: 'azurite',
 };
 
+/**
+ * For kills: every server keeps every condition. One that ignores them lets a request of the dead process, which it
+ * was still working on, overwrite what came after; that is the risk one accepts by name, and no guarantee stands on it.
+ * GCS is the repository's own server here (docs/test-servers.md): no other keeps all conditions and ranges.
+ */
+export const honestClouds: Readonly<Record<string, ServerName>> = {
+  aws: 'ministack',
+  gcp: 'gcs-memory',
+  azure: 'azurite',
+};
+
 const accepted: Partial<Record<ServerName, readonly string[]>> = {
   'fake-gcs-server': ['overwrite-without-condition', 'delete-without-condition'],
   versitygw: ['delete-without-condition'],
