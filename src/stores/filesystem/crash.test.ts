@@ -204,10 +204,11 @@ test('kill -9, twenty times under load: whole objects, their own metadata, no lo
   const folder = await scratchFolder();
   try {
     let acknowledged = 0;
-    for (let round = 0; round < 20; round++) {
+    // On a busy machine more rounds, never fewer writes.
+    for (let round = 0; round < 20 || acknowledged <= 100; round++) {
       acknowledged += await writeUntilKilled(folder, 40 + Math.random() * 160);
     }
-    assert.ok(acknowledged > 20, `the writers came to work (${acknowledged} writes)`);
+    assert.ok(acknowledged > 100, `the writers came to work (${acknowledged} writes)`);
   } finally {
     await folder.remove();
   }
