@@ -17,7 +17,7 @@ export class AdaptiveLimit {
   readonly #waiting: { grant: () => void; signal: AbortSignal }[] = [];
   #limit: number;
   #inUse = 0;
-  #bestMs = Number.POSITIVE_INFINITY;
+  readonly #best = new WindowedLeast(bestOver);
   #usualMs = 0;
   #answersSinceShrink = 0;
 
@@ -71,11 +71,14 @@ export class AdaptiveLimit {
   #learn(smallMs: number | undefined): void {
     this.#answersSinceShrink += 1;
     if (smallMs !== undefined) {
-      this.#bestMs = Math.max(1, Math.min(this.#bestMs * 1.0005, smallMs));
+      this.#best.add(smallMs);
       this.#usualMs = this.#usualMs === 0 ? smallMs : this.#usualMs * 0.9 + smallMs * 0.1;
     }
-    if (this.#usualMs > this.#bestMs * this.#settings.slowFactor + 20) this.#shrink(0.9);
-    else if (this.#inUse >= this.limit) this.#limit = Math.min(this.#settings.most, this.#limit + 1);
+    const isSlow = this.#usualMs > this.#best.value * this.#settings.slowFactor + 20;
+    // Other requests tell nothing new of how slow it is: only a small one may shrink the limit.
+    if (isSlow && smallMs !== undefined) this.#shrink(0.9);
+    else if (!isSlow && this.#inUse >= this.limit)
+      this.#limit = Math.min(this.#settings.most, this.#limit + 1);
   }
 
   /** At most once per round of answers, or one burst of refusals would starve the site. */
@@ -83,5 +86,33 @@ export class AdaptiveLimit {
     if (this.#answersSinceShrink < this.#limit / 2) return;
     this.#answersSinceShrink = 0;
     this.#limit = Math.max(4, this.#limit * factor);
+  }
+}
+
+/** Answers of which the fastest is the best: a site that moved further away is judged anew before long. */
+const bestOver = 500;
+
+/** The least of the last values, between `span` and twice as many. */
+class WindowedLeast {
+  readonly #span: number;
+  #earlier = Number.POSITIVE_INFINITY;
+  #now = Number.POSITIVE_INFINITY;
+  #count = 0;
+
+  constructor(span: number) {
+    this.#span = span;
+  }
+
+  get value(): number {
+    return Math.max(1, Math.min(this.#earlier, this.#now));
+  }
+
+  add(value: number): void {
+    this.#now = Math.min(this.#now, value);
+    this.#count += 1;
+    if (this.#count < this.#span) return;
+    this.#earlier = this.#now;
+    this.#now = Number.POSITIVE_INFINITY;
+    this.#count = 0;
   }
 }

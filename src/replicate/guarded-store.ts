@@ -187,7 +187,7 @@ export class GuardedStore implements ObjectStore {
       const answered = outcome === 'done' || outcome === 'conflict';
       limit.leave({
         throttled: outcome === 'throttled',
-        smallMs: sized(verb, kind) && answered ? durationMs : undefined,
+        smallMs: isSmall(kind) && answered ? durationMs : undefined,
       });
       this.#parts.report?.({ verb, durationMs, outcome });
     }
@@ -215,9 +215,9 @@ function lastInOrder(page: readonly ListEntry[], after: string | undefined): str
   return last;
 }
 
-/** Requests whose time tells how busy the site is, and not how much was asked for. */
-function sized(verb: string, kind: RequestKind): boolean {
-  return kind === 'brief' || verb === 'start-upload' || verb === 'list';
+/** Requests whose time tells how busy the site is, and not how much was asked for; of a read, until its head. */
+function isSmall(kind: RequestKind): boolean {
+  return kind !== 'long';
 }
 
 function isConflict(result: unknown): boolean {
