@@ -93,8 +93,11 @@ export interface ObjectRead {
   readonly head: ObjectHead;
   /** Streams the range; cancelling the iteration releases the connection. */
   readonly body: AsyncIterable<Uint8Array>;
-  /** The whole range in memory; the caller has bounded it. */
-  bytes(): Promise<Uint8Array>;
+  /**
+   * The whole range in memory; the caller has bounded it. With `into`, where it is long enough, a view of that
+   * (a driver may still return memory of its own).
+   */
+  bytes(into?: Uint8Array): Promise<Uint8Array>;
 }
 
 export interface WriteRequest {
@@ -134,6 +137,8 @@ export interface UploadRequest {
 export interface Upload extends UploadRequest {
   /** The store's own name for it. */
   readonly id: string;
+  /** What else the driver must know of it to go on; nobody else's business. */
+  readonly detail?: string;
 }
 
 export interface UploadPart {

@@ -59,7 +59,7 @@ export async function readBlob(
       (range?.from ?? 0) === 0
         ? await withTags(container, named, headers, signal)
         : headFromHeaders(named.key, headers, container.where);
-    return { head, body: piecesOf(answer, signal), bytes: () => bytesOf(answer, signal) };
+    return { head, body: piecesOf(answer, signal), bytes: (into) => bytesOf(answer, signal, into) };
   } catch (error) {
     answer.body.destroy();
     throw error;

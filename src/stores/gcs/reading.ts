@@ -115,8 +115,7 @@ export class Reader {
 
 /** Closes the connection: reading the rest of a large body would cost more than a new one. */
 function discard(answer: HttpAnswer): void {
-  // Being closed early is an error event of the stream, which nobody else listens to.
-  answer.body.on('error', () => undefined).destroy();
+  answer.body.destroy();
 }
 
 /** Whether the bytes are of the write that `head` describes. A server need not tell the metageneration here. */
@@ -161,9 +160,10 @@ class OpenRead implements ObjectRead {
     return window(piecesOf(this.#answer, this.#signal), this.#skip, this.#length);
   }
 
-  async bytes(): Promise<Uint8Array> {
+  async bytes(into?: Uint8Array): Promise<Uint8Array> {
     if (this.#answer.status === 416) return new Uint8Array();
-    const bytes = (await bytesOf(this.#answer, this.#signal)).subarray(this.#skip, this.#skip + this.#length);
+    const whole = await bytesOf(this.#answer, this.#signal, into);
+    const bytes = whole.subarray(this.#skip, this.#skip + this.#length);
     if (bytes.length < this.#length) throw endedEarly(this.#length - bytes.length);
     return bytes;
   }

@@ -1,5 +1,6 @@
-import { Agent, type Dispatcher, errors } from 'undici';
 import { StoreFailure } from '../../model/failure.ts';
+import { type AnswerBody, EndOfStream } from './body.ts';
+import { Pool } from './pool.ts';
 
 /** One request as a driver composes it: `path` carries the query, `headers` are final (signed). */
 export interface HttpRequest {
@@ -14,8 +15,8 @@ export interface HttpRequest {
 export interface HttpAnswer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
-  /** Must be consumed or dumped on every path, or the connection is not used again. */
-  readonly body: Dispatcher.ResponseData['body'];
+  /** Must be consumed, dumped or destroyed on every path, or the connection is not used again. */
+  readonly body: AnswerBody;
 }
 
 export interface HttpSettings {
@@ -23,95 +24,110 @@ export interface HttpSettings {
   readonly connectTimeoutMs: number;
   /** Silence for this long, before the headers or between two pieces of the body, is a dead connection. */
   readonly silenceTimeoutMs: number;
+  /** A connection that nobody used for this long is closed, before the server does. */
+  readonly idleTimeoutMs: number;
 }
 
 export const defaultHttpSettings: HttpSettings = {
   maxConnections: 128,
   connectTimeoutMs: 5_000,
   silenceTimeoutMs: 15_000,
+  idleTimeoutMs: 4_000,
 };
 
-/** A pool of connections for one site; its end closes them all. */
+/** HTTP/1.1 for one site, over connections that are used again; its end closes them all. */
 export class HttpClient {
-  readonly #agent: Agent;
+  readonly #settings: HttpSettings;
+  readonly #pools = new Map<string, Pool>();
 
-  constructor(settings: HttpSettings = defaultHttpSettings) {
-    this.#agent = new Agent({
-      connections: settings.maxConnections,
-      connect: { timeout: settings.connectTimeoutMs },
-      headersTimeout: settings.silenceTimeoutMs,
-      bodyTimeout: settings.silenceTimeoutMs,
-      pipelining: 1,
-    });
+  constructor(settings: Partial<HttpSettings> = {}) {
+    this.#settings = { ...defaultHttpSettings, ...settings };
   }
 
+  /** Resolves with the head of the answer, whatever its status. Throws `unavailable` where there is none. */
   async send(request: HttpRequest, signal: AbortSignal): Promise<HttpAnswer> {
     signal.throwIfAborted();
     try {
-      const answer = await this.#agent.request({
-        method: request.method,
-        origin: request.origin,
-        path: request.path,
-        headers: request.headers as Record<string, string>,
-        body: request.body ?? null,
-        // Else undici closes the connection after each HEAD, for servers that send a body with one.
-        reset: false,
-        signal,
-      });
-      return { status: answer.statusCode, headers: flatten(answer.headers), body: answer.body };
+      return await this.#send(request, signal);
     } catch (cause) {
       throw connectionFailure(cause, request, signal);
     }
   }
 
   async close(): Promise<void> {
-    await this.#agent.destroy();
+    for (const pool of this.#pools.values()) pool.close();
+    this.#pools.clear();
+  }
+
+  async #send(request: HttpRequest, signal: AbortSignal): Promise<HttpAnswer> {
+    const pool = this.#pool(request.origin);
+    const connection = await pool.acquire(signal);
+    const isUsed = connection.answered > 0;
+    try {
+      return await connection.exchange(request, signal);
+    } catch (cause) {
+      // The server may close a connection just when it is used again. What only reads may be asked once more.
+      const repeatable = request.method === 'GET' || request.method === 'HEAD';
+      const wasStale = isUsed && !connection.hasAnswer && isClosing(cause);
+      if (!repeatable || !wasStale || signal.aborted) throw cause;
+      return (await pool.acquire(signal, true)).exchange(request, signal);
+    }
+  }
+
+  #pool(origin: string): Pool {
+    const known = this.#pools.get(origin);
+    if (known) return known;
+    const pool = new Pool(new URL(origin), this.#settings);
+    this.#pools.set(origin, pool);
+    return pool;
   }
 }
 
-/** The whole body in memory; broken connections become `unavailable`. */
-export async function bytesOf(answer: HttpAnswer, signal: AbortSignal): Promise<Uint8Array> {
+/** The whole body in memory, in `into` where it fits; broken connections become `unavailable`. */
+export async function bytesOf(
+  answer: HttpAnswer,
+  signal: AbortSignal,
+  into?: Uint8Array,
+): Promise<Uint8Array> {
   try {
-    return await answer.body.bytes();
+    return await answer.body.bytes(into);
   } catch (cause) {
-    signal.throwIfAborted();
-    throw new StoreFailure('unavailable', `the answer broke off: ${reasonOf(cause)}`, { cause });
+    throw brokenOff(cause, signal);
   }
 }
 
 export async function textOf(answer: HttpAnswer, signal: AbortSignal): Promise<string> {
-  return Buffer.from(await bytesOf(answer, signal)).toString('utf8');
+  const bytes = await bytesOf(answer, signal);
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8');
 }
 
 /** Streams the body; broken connections become `unavailable`, an early end of the iteration closes it. */
 export async function* piecesOf(answer: HttpAnswer, signal: AbortSignal): AsyncGenerator<Uint8Array> {
   try {
-    for await (const piece of answer.body) yield piece as Uint8Array;
+    yield* answer.body;
   } catch (cause) {
-    signal.throwIfAborted();
-    throw new StoreFailure('unavailable', `the answer broke off: ${reasonOf(cause)}`, { cause });
-  } finally {
-    answer.body.destroy();
+    throw brokenOff(cause, signal);
   }
+}
+
+function brokenOff(cause: unknown, signal: AbortSignal): unknown {
+  if (signal.aborted) return signal.reason;
+  return new StoreFailure('unavailable', `the answer broke off: ${reasonOf(cause)}`, { cause });
 }
 
 function connectionFailure(cause: unknown, request: HttpRequest, signal: AbortSignal): unknown {
   if (signal.aborted) return signal.reason;
+  if (cause instanceof StoreFailure) return cause;
   const what = `${request.method} to ${request.origin} failed: ${reasonOf(cause)}`;
   return new StoreFailure('unavailable', what, { cause });
 }
 
-function reasonOf(cause: unknown): string {
-  if (cause instanceof errors.HeadersTimeoutError) return 'no answer within the time limit';
-  if (cause instanceof errors.BodyTimeoutError) return 'the answer stalled';
-  if (cause instanceof AggregateError && cause.errors[0] instanceof Error) return cause.errors[0].message;
-  return cause instanceof Error ? cause.message : String(cause);
+function isClosing(cause: unknown): boolean {
+  const code = (cause as { code?: unknown }).code;
+  return cause instanceof EndOfStream || code === 'ECONNRESET' || code === 'EPIPE';
 }
 
-function flatten(headers: Record<string, string | string[] | undefined>): Record<string, string> {
-  const flat: Record<string, string> = {};
-  for (const [name, value] of Object.entries(headers)) {
-    if (value !== undefined) flat[name] = Array.isArray(value) ? value.join(', ') : value;
-  }
-  return flat;
+function reasonOf(cause: unknown): string {
+  if (cause instanceof AggregateError && cause.errors[0] instanceof Error) return cause.errors[0].message;
+  return cause instanceof Error ? cause.message : String(cause);
 }

@@ -67,8 +67,8 @@ export function readOf(
   return {
     head,
     body: checkedPieces(answer, signal, check),
-    bytes: async () => {
-      const bytes = await bytesOf(answer, signal);
+    bytes: async (into) => {
+      const bytes = await bytesOf(answer, signal, into);
       check(bytes.length);
       return bytes;
     },

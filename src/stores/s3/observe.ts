@@ -66,7 +66,7 @@ async function opened(
     return readOf(begins ? await withTags(bucket, head, answer, signal) : head, range, answer, signal);
   } catch (error) {
     // Nobody will read the rest, which may be large.
-    answer.body.on('error', () => {}).destroy();
+    answer.body.destroy();
     throw error;
   }
 }
