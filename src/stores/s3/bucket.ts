@@ -34,6 +34,8 @@ export class S3Bucket {
    * the first one that is met ends this for the bucket.
    */
   etagsAreMd5 = true;
+  /** An answer has reported the CRC-32 of what was sent, and an ETag that was its MD5: the one vouches for the other. */
+  reportsChecksums = false;
   #provenMs = Number.NEGATIVE_INFINITY;
 
   constructor(config: S3Config, options: S3Options) {

@@ -1,5 +1,6 @@
 import { createHash, hash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { crc32 } from 'node:zlib';
 
 /** Above this a digest takes longer than other work should have to wait: about 1 ms. */
 const atOnceBytes = 1024 * 1024;
@@ -18,6 +19,12 @@ async function digestInTurns(algorithm: Algorithm, bytes: Uint8Array): Promise<s
     await nextTurn();
   }
   return digest.digest('hex');
+}
+
+/** As S3 writes it: the checksum's four bytes, the highest first, in base64. */
+export function crc32Of(bytes: Uint8Array): string {
+  const value = crc32(bytes);
+  return Buffer.from([value >>> 24, value >>> 16, value >>> 8, value]).toString('base64');
 }
 
 type Headers = Readonly<Record<string, string>>;

@@ -4,22 +4,25 @@ import { multipartEtag } from './digests.ts';
 import { quoted } from './token.ts';
 import { escapeXml } from './xml.ts';
 
-/** What S3 said of one part: `md5 ETAG` where the ETag was checked to be the part's MD5, else `etag ETAG`. */
-export function formatReceipt(etag: string, isMd5: boolean): PartReceipt {
-  return `${isMd5 ? 'md5' : 'etag'} ${etag}`;
-}
-
 interface SentPart {
   readonly etag: string;
+  /** The ETag was checked to be the part's MD5. */
   readonly isMd5: boolean;
+  /** In an upload whose parts have checksums, every one must be told again at its completion. */
+  readonly crc32?: string | undefined;
+}
+
+/** What S3 said of one part: `md5 ETAG` or `etag ETAG`, and the checksum it was sent with. */
+export function formatReceipt({ etag, isMd5, crc32 }: SentPart): PartReceipt {
+  return `${isMd5 ? 'md5' : 'etag'} ${etag}${crc32 === undefined ? '' : ` ${crc32}`}`;
 }
 
 /** `upload-lost` when a receipt is missing or none of this driver: the parts must be sent again. */
 export function parseReceipts(receipts: readonly PartReceipt[]): SentPart[] {
   return Array.from(receipts, (receipt, index) => {
-    const [kind, etag] = (receipt ?? '').split(' ');
+    const [kind, etag, crc32] = (receipt ?? '').split(' ');
     if (etag !== undefined && etag !== '' && (kind === 'md5' || kind === 'etag')) {
-      return { etag, isMd5: kind === 'md5' };
+      return { etag, isMd5: kind === 'md5', crc32 };
     }
     const what = `the receipt of part ${index} of an upload to S3 is missing or damaged`;
     throw new StoreFailure('upload-lost', `${what}; the upload starts again`);
@@ -28,9 +31,10 @@ export function parseReceipts(receipts: readonly PartReceipt[]): SentPart[] {
 
 export function completionXml(parts: readonly SentPart[]): Uint8Array {
   let text = '<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">';
-  for (const [index, { etag }] of parts.entries()) {
+  for (const [index, { etag, crc32 }] of parts.entries()) {
     const number = `<PartNumber>${index + 1}</PartNumber>`;
-    text += `<Part>${number}<ETag>${escapeXml(quoted(etag))}</ETag></Part>`;
+    const checksum = crc32 === undefined ? '' : `<ChecksumCRC32>${escapeXml(crc32)}</ChecksumCRC32>`;
+    text += `<Part>${number}<ETag>${escapeXml(quoted(etag))}</ETag>${checksum}</Part>`;
   }
   return Buffer.from(`${text}</CompleteMultipartUpload>`);
 }

@@ -15,8 +15,11 @@ import { isConflict, refusalOf } from './failures.ts';
 import { metadataHeaders } from './metadata.ts';
 import { completionXml, expectedEtag, formatReceipt, parseReceipts } from './receipts.ts';
 import { formatToken, unquoted, versionOf, windowOf } from './token.ts';
-import { conflict, conflictOr, corrupt, isMd5Of, sendBody } from './write.ts';
+import { checkStored, conflict, conflictOr, corrupt, sendBody } from './write.ts';
 import { parseXml } from './xml.ts';
+
+/** The server has said that it takes a checksum with every part, and then it demands all of them. */
+const withChecksums = 'crc32';
 
 export async function startUpload(
   bucket: S3Bucket,
@@ -24,7 +27,7 @@ export async function startUpload(
   signal: AbortSignal,
 ): Promise<Upload> {
   const { key, metadata, partSizeBytes, size } = request;
-  const headers = metadataHeaders(metadata, bucket.metadataRules);
+  const headers = { ...metadataHeaders(metadata, bucket.metadataRules), 'x-amz-checksum-algorithm': 'CRC32' };
   const start: S3Request = {
     method: 'POST',
     key: bucket.keyToWrite(key, size),
@@ -35,7 +38,8 @@ export async function startUpload(
   if (answer.status !== 200) throw await bucket.client.failed(answer, start, signal);
   const id = parseXml(await textOf(answer, signal))?.text('UploadId');
   if (id === undefined || id === '') throw bucket.client.notS3(answer, start);
-  return { key, size, partSizeBytes, metadata, id };
+  const checks = answer.headers['x-amz-checksum-algorithm'] === 'CRC32';
+  return { key, size, partSizeBytes, metadata, id, ...(checks ? { detail: withChecksums } : {}) };
 }
 
 export async function writePart(
@@ -50,11 +54,13 @@ export async function writePart(
   }
   const query = { partNumber: String(index + 1), uploadId: upload.id };
   const put: S3Request = { method: 'PUT', key: bucket.keyOf(upload.key), query, body: bytes };
-  const { answer, md5 } = await sendBody(bucket, put, bytes, part.sha256, signal);
+  const sent = await sendBody(bucket, put, bytes, part.sha256, upload.detail === withChecksums, signal);
+  const { answer, crc32 } = sent;
   if (answer.status !== 200) throw await bucket.client.failed(answer, put, signal);
   await answer.body.dump();
   const etag = bucket.etagOf(answer, put);
-  return formatReceipt(etag, isMd5Of(md5, etag, answer, upload.key));
+  const isMd5 = await checkStored(bucket, sent, etag, upload.key);
+  return formatReceipt({ etag, isMd5, crc32 });
 }
 
 export async function completeUpload(

@@ -3,7 +3,7 @@ import type { Condition, Conflict, Removed, Token, WriteRequest, Written } from 
 import type { HttpAnswer } from '../http/send.ts';
 import { conditionHeader, invalid, type S3Bucket } from './bucket.ts';
 import type { S3Request } from './client.ts';
-import { digestHex, hidesMd5, looksLikeMd5 } from './digests.ts';
+import { crc32Of, digestHex, hidesMd5, looksLikeMd5 } from './digests.ts';
 import { isConflict } from './failures.ts';
 import { metadataHeaders } from './metadata.ts';
 import { digestsOf } from './object.ts';
@@ -28,11 +28,12 @@ export async function writeObject(
   };
   const beganMs = bucket.client.clock.monotonicMs();
   const put: S3Request = { method: 'PUT', key, headers, body };
-  const { answer, md5 } = await sendBody(bucket, put, body, request.sha256, signal);
+  const sent = await sendBody(bucket, put, body, request.sha256, true, signal);
+  const { answer } = sent;
   if (answer.status !== 200) return conflictOr(bucket, answer, put, condition, signal);
   await answer.body.dump();
   const etag = bucket.etagOf(answer, put);
-  isMd5Of(md5, etag, answer, request.key);
+  await checkStored(bucket, sent, etag, request.key);
   const window = windowOf(answer.headers['date'], bucket.client.clock.monotonicMs() - beganMs);
   const token = formatToken({ etag, ...window, version: versionOf(answer.headers['x-amz-version-id']) });
   return { kind: 'written', token, digests: digestsOf(etag, answer.headers) };
@@ -61,26 +62,58 @@ export async function removeObject(
   return { kind: 'removed' };
 }
 
-/** Sends a body with its SHA-256, which the server checks; its MD5 is computed while it is on its way. */
+/** The header with which S3 is told a body's CRC-32, checks it, and reports it. */
+export const crc32Header = 'x-amz-checksum-crc32';
+
+export interface SentBody {
+  readonly answer: HttpAnswer;
+  readonly crc32: string | undefined;
+  /** Hex; computed when it is first asked for, if it was not while the body was on its way. */
+  readonly md5: () => Promise<string>;
+}
+
+/**
+ * Sends a body with its SHA-256 and, where `checksum` says so, its CRC-32; the server checks both. Its MD5 takes
+ * several times as long as both: it is left out once the bucket has shown that it reports what it checked.
+ */
 export async function sendBody(
   bucket: S3Bucket,
   request: S3Request,
   body: Uint8Array,
   known: string | undefined,
+  checksum: boolean,
   signal: AbortSignal,
-): Promise<{ readonly answer: HttpAnswer; readonly md5: string }> {
+): Promise<SentBody> {
   const sha256 = known ?? (await digestHex('sha256', body));
-  const sending = bucket.client.send({ ...request, sha256 }, signal);
+  const crc32 = checksum ? crc32Of(body) : undefined;
+  const headers = crc32 === undefined ? request.headers : { ...request.headers, [crc32Header]: crc32 };
+  const sending = bucket.client.send({ ...request, ...(headers ? { headers } : {}), sha256 }, signal);
   // It is awaited after the digest; until then its failure must not count as unhandled.
   sending.catch(() => {});
-  const md5 = await digestHex('md5', body);
-  return { answer: await sending, md5 };
+  const early = checksum && bucket.reportsChecksums ? undefined : await digestHex('md5', body);
+  const answer = await sending;
+  return { answer, crc32, md5: async () => early ?? digestHex('md5', body) };
 }
 
-/** False when the ETag is no MD5 at all; `corrupt` when it is that of another body. */
-export function isMd5Of(md5: string, etag: string, answer: HttpAnswer, key: string): boolean {
-  if (!looksLikeMd5(etag) || hidesMd5(answer.headers)) return false;
+/**
+ * Compares what the server says it stored with what was sent. True when the ETag is the body's MD5; `corrupt` when
+ * it is that of another body, or the CRC-32 is.
+ */
+export async function checkStored(
+  bucket: S3Bucket,
+  sent: SentBody,
+  etag: string,
+  key: string,
+): Promise<boolean> {
+  const { headers } = sent.answer;
+  const reported = headers[crc32Header];
+  const isReported = sent.crc32 !== undefined && reported !== undefined;
+  if (isReported && reported !== sent.crc32) throw corrupt(key, sent.crc32!, reported);
+  if (!looksLikeMd5(etag) || hidesMd5(headers)) return false;
+  if (isReported && bucket.reportsChecksums) return true;
+  const md5 = await sent.md5();
   if (etag.toLowerCase() !== md5) throw corrupt(key, md5, etag);
+  if (isReported) bucket.reportsChecksums = true;
   return true;
 }
 
