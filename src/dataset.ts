@@ -14,6 +14,7 @@ import { type Plan, type PlannedStep, plan } from './reconcile/plan.ts';
 import { repairRotten } from './reconcile/repair.ts';
 import { type Difference, type Verified, type VerifyOptions, verify } from './reconcile/verify.ts';
 import { AdaptiveLimit, defaultAdaptiveSettings } from './replicate/adaptive-limit.ts';
+import { BodyPool } from './replicate/body-pool.ts';
 import { Breaker } from './replicate/breaker.ts';
 import { DeletionGuard } from './replicate/deletion-guard.ts';
 import { GuardedStore, type RequestReport } from './replicate/guarded-store.ts';
@@ -79,6 +80,8 @@ export interface Explained {
 }
 
 const sharedReadBytes = 48 * 1024 * 1024;
+/** As much as is under way to one target. */
+const pooledBytes = 40 * 1024 * 1024;
 
 /** A set of keys, replicated over sites under one policy. */
 export class Dataset {
@@ -96,6 +99,7 @@ export class Dataset {
       deletions: new DeletionGuard(records, parts.policy, parts.world),
       bus: parts.bus,
       reads: new SharedReads(sharedReadBytes),
+      pool: new BodyPool(pooledBytes),
       uploading: new Set(),
       proved: new Set(),
       world: parts.world,

@@ -11,10 +11,11 @@ import { distrusting } from './damaged.ts';
 import { keepLoser, writeTombstone } from './keepsakes.ts';
 import { demandProof } from './marker.ts';
 import { learn } from './observe.ts';
-import { changed, readWhole, wholeId } from './reading.ts';
+import { bytesInto, changed, readWhole, wholeId } from './reading.ts';
 import type { Semaphore } from './semaphore.ts';
+import type { Lease } from './shared-reads.ts';
 import { type Shell, type Site, siteOf } from './shell.ts';
-import { type LargeBody, uploadInParts } from './upload.ts';
+import { type LargeBody, type Part, uploadInParts } from './upload.ts';
 
 /** Where a copy goes. */
 export interface Target {
@@ -126,9 +127,15 @@ async function copyWhole(
   signal: AbortSignal,
 ): Promise<Proof | Conflict> {
   const readers = shell.policy.sites.length - 1;
-  const whole = await shell.reads.get(wholeId(source.id, key, held.token!), held.size, readers, () =>
-    readWhole(source.store, key, held.token!, signal),
+  const { pool } = shell;
+  const lease = await shell.reads.get(
+    wholeId(source.id, key, held.token!),
+    held.size,
+    readers,
+    () => readWhole(source.store, key, held.token!, signal, { pool, size: held.size }),
+    ({ lent }) => pool.give(lent),
   );
+  const whole = lease.value;
   if (held.digest !== undefined && held.digest !== whole.digest) throw rotten(source, key);
   await settleUnread(shell, source.id, key, held, whole.head, signal);
   const metadata = withEntry(
@@ -144,6 +151,7 @@ async function copyWhole(
     () => target.site.store.write(request, signal),
     signal,
   );
+  lease.release();
   if (written.kind === 'conflict') return written;
   return proofOf(held, whole.head, source.id, whole.digest, written);
 }
@@ -191,16 +199,18 @@ function sharedPart(
   token: string,
   range: { from: number; to: number },
   signal: AbortSignal,
-): Promise<{ bytes: Uint8Array; leaves: string[] }> {
-  const readers = shell.policy.sites.length - 1;
+): Promise<Lease<Part>> {
+  const { policy, pool, reads } = shell;
   const id = `${source.id}\0${key}\0${token}\0${range.from}-${range.to}`;
-  return shell.reads.get(id, range.to - range.from, readers, async () => {
+  const size = range.to - range.from;
+  const load = async (): Promise<Part> => {
     const read = await source.store.read(key, { token, range }, signal);
     if (!read) throw changed(source, key);
-    const bytes = await read.bytes();
-    if (bytes.length !== range.to - range.from) throw changed(source, key);
-    return { bytes, leaves: leavesOf(bytes) };
-  });
+    const { bytes, lent } = await bytesInto(read, { pool, size });
+    if (bytes.length !== size) throw changed(source, key);
+    return { bytes, leaves: leavesOf(bytes), lent };
+  };
+  return reads.get(id, size, policy.sites.length - 1, load, ({ lent }) => pool.give(lent));
 }
 
 /** Sites that hold the version: the nearest first, those that are away last. A body may have rotted at one of them. */

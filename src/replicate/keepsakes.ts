@@ -7,6 +7,7 @@ import { compareVersions, type Version } from '../model/version.ts';
 import type { ObjectStore, WriteRequest } from '../ports/object-store.ts';
 import { changed, readWhole } from './reading.ts';
 import { Semaphore } from './semaphore.ts';
+import { owned } from './shared-reads.ts';
 import type { Shell, Site } from './shell.ts';
 import { uploadInParts } from './upload.ts';
 
@@ -136,7 +137,7 @@ async function copyAsideInParts(
       operation: loser.version.operation,
       condition: { kind: 'absent' },
       metadata: (digest) => keptMetadata(key, loser, head.metadata, digest),
-      read: (range) => readRange(store, site, key, loser.token!, range, signal),
+      read: async (range) => owned(await readRange(store, site, key, loser.token!, range, signal)),
     },
     { site, partBytes: new Semaphore(2 * shell.settings.partSizeBytes) },
     signal,

@@ -3,6 +3,7 @@ import type { SiteId, Version } from '../model/version.ts';
 import type { Bus } from '../ports/bus.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import type { World } from '../ports/world.ts';
+import type { BodyPool } from './body-pool.ts';
 import type { Breaker } from './breaker.ts';
 import type { DeletionGuard } from './deletion-guard.ts';
 import type { Records } from './records.ts';
@@ -61,6 +62,7 @@ export interface Shell {
   readonly records: Records;
   readonly bus: Bus;
   readonly reads: SharedReads;
+  readonly pool: BodyPool;
   readonly deletions: DeletionGuard;
   /** Uploads in parts that this worker has in hand: `site\0key`. */
   readonly uploading: Set<string>;

@@ -14,6 +14,7 @@ import type {
 } from '../ports/object-store.ts';
 import type { Target } from './copy.ts';
 import type { PartRow, UploadRow } from './records.ts';
+import type { Lease } from './shared-reads.ts';
 import type { Shell, Site } from './shell.ts';
 
 export interface LargeBody {
@@ -26,10 +27,15 @@ export interface LargeBody {
   readonly metadata: (digest: string | undefined) => ObjectMetadata;
   /** The digest the body must turn out to have, when it is known. */
   readonly digest?: string;
-  /** Bytes of the range, and digests of its leaves. */
-  readonly read: (
-    range: ByteRange,
-  ) => Promise<{ readonly bytes: Uint8Array; readonly leaves: readonly string[] }>;
+  readonly read: (range: ByteRange) => Promise<Lease<Part>>;
+}
+
+/** Bytes of a range, and digests of its leaves. */
+export interface Part {
+  readonly bytes: Uint8Array;
+  readonly leaves: readonly string[];
+  /** Memory of the pool that the bytes stand in. */
+  readonly lent?: Uint8Array | undefined;
 }
 
 export interface Uploaded {
@@ -239,9 +245,11 @@ async function sendPart(
   const to = Math.min(from + upload.partSizeBytes, upload.size);
   const release = await target.partBytes.acquire(to - from, signal);
   try {
-    const { bytes, leaves } = await body.read({ from, to });
+    const part = await body.read({ from, to });
+    const { bytes, leaves } = part.value;
     const sha256 = leaves.length === 1 ? { sha256: leaves[0]! } : {};
     const receipt = await target.site.store.writePart(upload, { index, bytes, ...sha256 }, signal);
+    part.release();
     const row = { receipt, leaves };
     await shell.records.commit([shell.records.rememberPart(target.site.id, upload.id, index, row)]);
     return row;

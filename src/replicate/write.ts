@@ -16,6 +16,7 @@ import { lookAgain } from './observe.ts';
 import { wholeId } from './reading.ts';
 import type { Replicator } from './replicator.ts';
 import { Semaphore } from './semaphore.ts';
+import { owned } from './shared-reads.ts';
 import { type Shell, type Site, siteOf } from './shell.ts';
 import { uploadInParts } from './upload.ts';
 
@@ -271,7 +272,7 @@ async function putLarge(
       metadata: (digest) => withEntry(metadata, digest === undefined ? entry : { ...entry, digest }),
       read: async (range) => {
         const bytes = await body.read(range);
-        return { bytes, leaves: leavesOf(bytes) };
+        return owned({ bytes, leaves: leavesOf(bytes) });
       },
     },
     { site, partBytes: new Semaphore(shell.settings.partBytesInFlight) },
