@@ -1,8 +1,8 @@
 import { compareKeys } from '../model/key.ts';
 import type { Shell } from '../replicate/shell.ts';
 
-/** Keys per shard, about, before a pass is worth cutting. */
-const keysPerShard = 50_000;
+/** A page of a listing: shards are listed side by side, pages only one after the other. */
+const keysPerShard = 1_000;
 const mostShards = 4;
 const mostSamples = 64;
 

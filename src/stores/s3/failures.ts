@@ -82,11 +82,17 @@ const codes: Readonly<Record<string, StoreFailureCode>> = {
   InvalidClientTokenId: 'denied',
   InvalidSecurity: 'denied',
   InvalidToken: 'denied',
+  InvalidTokenId: 'denied',
   NotSignedUp: 'denied',
   RequestExpired: 'denied',
   RequestTimeTooSkewed: 'denied',
   SignatureDoesNotMatch: 'denied',
   TokenRefreshRequired: 'denied',
+  // versitygw's word for an unknown key id, with status 404.
+  XAdminUserNotFound: 'denied',
+  // Somebody deleted it between two requests about it.
+  NoSuchKey: 'changed',
+  NoSuchVersion: 'changed',
   IllegalLocationConstraintException: 'misplaced',
   InvalidBucketName: 'misplaced',
   NoSuchBucket: 'misplaced',
@@ -102,6 +108,7 @@ const codes: Readonly<Record<string, StoreFailureCode>> = {
   InvalidDigest: 'corrupt',
   XAmzContentChecksumMismatch: 'corrupt',
   XAmzContentSHA256Mismatch: 'corrupt',
+  XAmzContentChecksumMismatch: 'corrupt',
   IncompleteBody: 'unavailable',
   InternalError: 'unavailable',
   RequestTimeout: 'unavailable',
@@ -131,8 +138,9 @@ function codeOf(refusal: Refusal, region: string): StoreFailureCode {
   if (status >= 500) return 'unavailable';
   if (status === 408) return 'unavailable';
   if (status === 401 || status === 403) return 'denied';
-  if (refusal.foreign || status < 400) return 'misplaced';
-  // Without S3's code (HEAD has no body) a plain 404 or 400 tells nothing of the object.
+  // What is not found is never the object's fault: nothing may be parked for it.
+  if (refusal.foreign || status < 400 || status === 404) return 'misplaced';
+  // Without S3's code (HEAD has no body) a plain 400 tells nothing of the object.
   return code === '' ? 'misplaced' : 'invalid';
 }
 
@@ -158,6 +166,8 @@ function remedyOf(code: StoreFailureCode, refusal: Refusal, asked: Asked): strin
       return 'the body was changed on its way; it will be sent again';
     case 'upload-lost':
       return 'the upload or its parts are gone, and it starts again';
+    case 'changed':
+      return 'it was deleted meanwhile; it is looked at again';
     case 'unavailable':
       return 'it will be tried again';
     case 'unsupported':
@@ -178,9 +188,11 @@ function deniedRemedy(refusal: Refusal, asked: Asked): string {
       return 'check the secretAccessKey of this site, and the region';
     case 'InvalidAccessKeyId':
     case 'InvalidClientTokenId':
+    case 'XAdminUserNotFound':
       return 'check the accessKeyId of this site';
     case 'ExpiredToken':
     case 'InvalidToken':
+    case 'InvalidTokenId':
     case 'TokenRefreshRequired':
       return 'the session token has expired or is not valid: give a new one, or use a role that renews it';
     default:
