@@ -167,10 +167,11 @@ test('XML: values are text, entities are decoded once, spaces stay', () => {
   );
   assert.equal(xml?.root, 'ListBucketResult');
   assert.equal(xml.text('IsTruncated'), 'false');
-  assert.deepEqual(xml.entries('Contents'), [{ Key: ' 1e5&lt;\n\u{1F600}"&amp;a>b ', ID: 'x', Size: '007' }]);
+  const entries = xml.entries('Contents').map((entry) => ({ ...entry }));
+  assert.deepEqual(entries, [{ Key: ' 1e5&lt;\n\u{1F600}"&amp;a>b ', ID: 'x', Size: '007' }]);
   assert.deepEqual(parseXml('<ListBucketResult></ListBucketResult>')?.entries('Contents'), []);
   const tagging = parseXml('<Tagging><TagSet><Tag><Key>a</Key><Value></Value></Tag></TagSet></Tagging>');
-  assert.deepEqual(tagging?.entries('Tag'), [{ Key: 'a', Value: '' }]);
+  assert.deepEqual({ ...tagging?.entries('Tag')[0] }, { Key: 'a', Value: '' });
   assert.deepEqual(parseXml('<Tagging><TagSet/></Tagging>')?.entries('Tag'), []);
 });
 
