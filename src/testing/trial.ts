@@ -6,6 +6,7 @@ import { noMetadata, type ObjectMetadata } from '../model/metadata.ts';
 import type { Policy } from '../model/policy.ts';
 import type { SiteId } from '../model/version.ts';
 import type { Bus } from '../ports/bus.ts';
+import type { Ledger } from '../ports/ledger.ts';
 import type { Capabilities, StoreLimits } from '../ports/object-store.ts';
 import type { World } from '../ports/world.ts';
 import type { Loser, Parked } from '../replicate/records.ts';
@@ -24,6 +25,10 @@ export interface TrialOptions {
   readonly world?: World;
   readonly ledger?: MemoryLedgerBacking;
   readonly bus?: MemoryBusBacking;
+  /** Those of another trial, for two workers over the same sites. */
+  readonly buckets?: ReadonlyMap<SiteId, MemoryBucket>;
+  /** A ledger around the ledger. */
+  readonly ledgerAround?: (ledger: Ledger) => Ledger;
 }
 
 /** One dataset over memory stores that can be made to fail, in a world whose time runs twenty times faster. */
@@ -31,7 +36,7 @@ export class Trial {
   readonly names: readonly SiteId[];
   readonly world: World;
   readonly #options: TrialOptions;
-  readonly #buckets: ReadonlyMap<SiteId, MemoryBucket>;
+  readonly buckets: ReadonlyMap<SiteId, MemoryBucket>;
   readonly signal = AbortSignal.timeout(60_000);
   /** Everything that the engine said went wrong. */
   readonly failures: string[] = [];
@@ -44,7 +49,8 @@ export class Trial {
     this.#options = options;
     this.names = options.sites ?? ['aws', 'gcp', 'azure'];
     this.world = options.world ?? fastWorld(20);
-    this.#buckets = new Map(this.names.map((site) => [site, new MemoryBucket({ world: this.world })]));
+    this.buckets =
+      options.buckets ?? new Map(this.names.map((site) => [site, new MemoryBucket({ world: this.world })]));
     this.#open(options.ledger, options.bus);
   }
 
@@ -58,7 +64,7 @@ export class Trial {
   }
 
   bucket(site: SiteId): MemoryBucket {
-    return this.#buckets.get(site)!;
+    return this.buckets.get(site)!;
   }
 
   /** Another process: the buckets stay, faults go; without a backing the ledger and the bus are lost. */
@@ -165,7 +171,7 @@ export class Trial {
   }
 
   #open(ledger?: MemoryLedgerBacking, bus?: MemoryBusBacking): void {
-    const { limits, capabilities, policy, settings } = this.#options;
+    const { limits, capabilities, policy, settings, ledgerAround = (one) => one } = this.#options;
     this.#stores = new Map(
       this.names.map((site) => {
         const bucket = this.bucket(site);
@@ -177,7 +183,7 @@ export class Trial {
     this.#dataset = new Dataset({
       policy: { ...policyOver(this.names), ...policy },
       stores: this.#stores,
-      ledger: new MemoryLedger(ledger),
+      ledger: ledgerAround(new MemoryLedger(ledger)),
       bus: this.bus,
       world: this.world,
       ...(settings ? { settings } : {}),

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { StoreFailure } from '../../model/failure.ts';
 import { maxKeyBytes } from '../../model/key.ts';
-import { noMetadata, type ObjectMetadata } from '../../model/metadata.ts';
+import type { ObjectMetadata } from '../../model/metadata.ts';
 import type {
   Capabilities,
   Condition,
@@ -23,20 +23,21 @@ import type {
   Written,
 } from '../../ports/object-store.ts';
 import { Body } from './body.ts';
-import { type FileCalls, nodeCalls, unless } from './calls.ts';
-import { Commits, type Draft } from './commit.ts';
-import { discardDraftsOf, discardOrphans } from './drafts.ts';
+import { boundedCalls } from './bounded-calls.ts';
+import { type FileCalls, nodeCalls } from './calls.ts';
+import { Commits } from './commit.ts';
+import { Drafts } from './drafts.ts';
 import { translated } from './failures.ts';
 import { Folders } from './folders.ts';
-import { markOf } from './identity.ts';
 import { demandFits, demandOneBody, demandParts, limits } from './limits.ts';
-import { listEntry, listing } from './listing.ts';
+import { listing } from './listing.ts';
 import { Locks } from './locks.ts';
+import { Lookup } from './lookup.ts';
 import { MetadataFiles } from './metadata-files.ts';
 import type { Owner } from './owner.ts';
-import { type Found, Places } from './places.ts';
+import { Places } from './places.ts';
 import { type KeptFile, Retired } from './retired.ts';
-import { type DiskTraits, newFile, SiteFolder } from './site-folder.ts';
+import { type DiskTraits, SiteFolder } from './site-folder.ts';
 import { Uploads } from './uploads.ts';
 import type { Skipped } from './walk.ts';
 
@@ -68,6 +69,8 @@ export interface FilesystemStoreOptions {
 }
 
 const defaultGraceMs = 2_000;
+/** One less than Node has I/O threads, unless UV_THREADPOOL_SIZE says otherwise. */
+const callsAtOnce = 3;
 
 /**
  * A folder as a store. Ordinary keys are relative paths, and files of other programs are objects.
@@ -91,16 +94,16 @@ class FilesystemStore implements ObjectStore {
   readonly #folders: Folders;
   readonly #places: Places;
   readonly #locks: Locks;
-  readonly #metadata: MetadataFiles;
+  readonly #drafts: Drafts;
   readonly #retired: Retired;
   readonly #commits: Commits;
   readonly #uploads: Uploads;
+  readonly #lookup: Lookup;
   readonly #onSkipped: (skipped: Skipped) => void;
   #started: Promise<void> | undefined;
-  #drafts = 0;
 
   constructor(config: FilesystemSiteConfig, options: FilesystemStoreOptions) {
-    const calls = options.calls ?? nodeCalls;
+    const calls = boundedCalls(options.calls ?? nodeCalls, callsAtOnce);
     this.capabilities = { ...allConditional, ...options.capabilities };
     this.#prefix = config.prefix ?? '';
     this.#calls = calls;
@@ -108,7 +111,9 @@ class FilesystemStore implements ObjectStore {
     this.#site = new SiteFolder(config.path, calls, options.traits ?? {});
     this.#folders = new Folders(this.#site, calls);
     this.#places = new Places(this.#site, this.#folders, calls);
-    this.#metadata = new MetadataFiles(this.#site, calls, () => this.#draftPath());
+    this.#drafts = new Drafts(this.#site, calls, () => this.#locks.ownerId);
+    const newPath = () => this.#drafts.newPath();
+    const metadata = new MetadataFiles(this.#site, calls, newPath);
     this.#retired = new Retired(
       this.#site,
       calls,
@@ -122,23 +127,31 @@ class FilesystemStore implements ObjectStore {
       folders: this.#folders,
       places: this.#places,
       locks: this.#locks,
-      metadata: this.#metadata,
+      metadata,
       retired: this.#retired,
       calls,
     });
-    this.#uploads = new Uploads(this.#site, calls, () => this.#draftPath());
+    this.#uploads = new Uploads(this.#site, calls, newPath);
+    this.#lookup = new Lookup({
+      site: this.#site,
+      places: this.#places,
+      commits: this.#commits,
+      metadata,
+      calls,
+      settle: (key, signal) => this.#settle(key, signal),
+    });
   }
 
   head(key: string, signal: AbortSignal): Promise<ObjectHead | undefined> {
     return translated(`looking at ${shown(key)}`, signal, async () => {
-      const found = await this.#find(key, signal, (full) => this.#places.locate(full));
+      const found = await this.#lookup.locate(key, this.#fullKey(key), signal);
       return found?.head;
     });
   }
 
   read(key: string, options: ReadOptions, signal: AbortSignal): Promise<ObjectRead | undefined> {
     return translated(`reading ${shown(key)}`, signal, async () => {
-      const found = await this.#find(key, signal, (full) => this.#places.open(full));
+      const found = await this.#lookup.open(key, this.#fullKey(key), signal);
       if (found === undefined) return undefined;
       const { head, fd } = found;
       if (options.token !== undefined && options.token !== head.token) {
@@ -161,14 +174,17 @@ class FilesystemStore implements ObjectStore {
       demandFits(request.key, request.metadata);
       demandOneBody(request.key, request.body);
       await this.#startWriting();
-      const draft = await this.#writeDraft(request.body);
+      const draft = await this.#drafts.write(request.body);
       try {
         const token = await this.#commits.write(key, draft, request.metadata, request.condition, signal);
-        if (token === undefined) return await this.#dropDraft(draft);
+        if (token === undefined) {
+          await this.#drafts.drop(draft);
+          return { kind: 'conflict' };
+        }
         const sha256 = request.sha256 ?? createHash('sha256').update(request.body).digest('hex');
         return { kind: 'written', token, digests: { sha256 } };
       } catch (cause) {
-        await this.#dropDraft(draft).catch(() => undefined);
+        await this.#drafts.drop(draft).catch(() => undefined);
         throw cause;
       } finally {
         await this.#calls.close(draft.fd);
@@ -264,56 +280,6 @@ class FilesystemStore implements ObjectStore {
     await this.#locks.stop();
   }
 
-  /** Where the object is, and what is known of it; waits out the moment in which it is being replaced. */
-  async #find<F extends Found & { readonly fd?: number }>(
-    key: string,
-    signal: AbortSignal,
-    look: (fullKey: string) => Promise<F | undefined>,
-  ): Promise<(F & { readonly head: ObjectHead }) | undefined> {
-    const full = this.#fullKey(key);
-    await this.#site.open();
-    let misses = 0;
-    for (;;) {
-      signal.throwIfAborted();
-      const found = await look(full);
-      if (found !== undefined) {
-        misses = 0;
-        const metadata = await this.#metadataOf(full, found);
-        if (metadata) return { ...found, head: { ...listEntry(key, found.stat), metadata } };
-      } else if (await this.#commits.isAside(full)) {
-        await this.#settle(full, signal);
-      } else if (misses++ === 0) {
-        // That moment may have ended between the two looks, and nothing stands aside any more: look again.
-      } else {
-        // Absence is an answer only while the folder is the one it was.
-        await this.#site.verify();
-        return undefined;
-      }
-    }
-  }
-
-  /** Undefined when the file was replaced so quickly that its metadata are gone: look again. */
-  async #metadataOf(
-    fullKey: string,
-    found: Found & { readonly fd?: number },
-  ): Promise<ObjectMetadata | undefined> {
-    try {
-      const metadata = await this.#metadata.read(fullKey, markOf(found.stat));
-      if (metadata !== undefined || (await this.#isStill(fullKey, found))) return metadata ?? noMetadata;
-    } catch (cause) {
-      if (found.fd !== undefined) await this.#calls.close(found.fd);
-      throw cause;
-    }
-    if (found.fd !== undefined) await this.#calls.close(found.fd);
-    return undefined;
-  }
-
-  async #isStill(key: string, found: Found): Promise<boolean> {
-    if (!this.#site.isPrepared) return true;
-    const now = await this.#places.locate(key);
-    return now !== undefined && markOf(now.stat) === markOf(found.stat);
-  }
-
   /** Putting back what a crash left aside is a write, even when only a reader finds it. */
   async #settle(fullKey: string, signal: AbortSignal): Promise<void> {
     await this.#startWriting();
@@ -335,37 +301,14 @@ class FilesystemStore implements ObjectStore {
     await this.#site.prepare();
     await this.#locks.start();
     await this.#commits.mendAll(new AbortController().signal);
-    await discardOrphans(this.#site, this.#calls, this.#locks.ownerId);
+    await this.#drafts.discardOrphans();
   }
 
   /** What a dead process left: names it had taken away, drafts, replaced bodies. */
   async #mend(dead: Owner): Promise<void> {
     await this.#commits.mendOf(dead.id);
     await this.#retired.mend(dead.id);
-    await discardDraftsOf(this.#site, this.#calls, dead.id);
-  }
-
-  async #writeDraft(body: Uint8Array): Promise<Draft> {
-    const path = this.#draftPath();
-    const fd = await this.#calls.open(path, newFile);
-    try {
-      await this.#calls.write(fd, body, 0);
-      await this.#calls.sync(fd);
-      return { path, fd };
-    } catch (cause) {
-      await this.#calls.close(fd);
-      await unless(['ENOENT'], this.#calls.unlink(path)).catch(() => undefined);
-      throw cause;
-    }
-  }
-
-  async #dropDraft(draft: Draft): Promise<Conflict> {
-    await unless(['ENOENT'], this.#calls.unlink(draft.path));
-    return { kind: 'conflict' };
-  }
-
-  #draftPath(): string {
-    return this.#site.own('tmp', `${this.#locks.ownerId}.${this.#drafts++}`);
+    await this.#drafts.discardOf(dead.id);
   }
 
   #fullKey(key: string): string {
