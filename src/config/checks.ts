@@ -1,3 +1,4 @@
+import { addressText, excludeEachOther, nextFree } from './addresses.ts';
 import type { ConfigDocument } from './document.ts';
 import { folderInSite, type Location, locationsOf, overlap } from './locations.ts';
 import { closest } from './problems.ts';
@@ -170,7 +171,6 @@ function checkSharing(understood: Understood, document: ConfigDocument): void {
 }
 
 function checkSources(understood: Understood, document: ConfigDocument): void {
-  const places = new Map<string, string>();
   for (const [name, source] of understood.sources) {
     const path = ['sources', name];
     const kind = understood.sites.get(name)?.kind;
@@ -181,23 +181,24 @@ function checkSources(understood: Understood, document: ConfigDocument): void {
         `\`${path.join('.')}\` takes notifications of an s3 site, but \`${name}\` is ${kind}`,
       );
     }
-    const address = `${source.listen.host}:${source.listen.port}`;
-    const other = places.get(address + source.path);
-    places.set(address + source.path, other ?? name);
-    if (other !== undefined)
-      document.report(path, `\`sources.${other}\` already listens at ${address}${source.path}`, {
-        hint: 'give each its own `path`',
-      });
-    const own = understood.listen;
-    if (
-      own !== undefined &&
-      own.port !== 0 &&
-      own.port === source.listen.port &&
-      own.host === source.listen.host
-    ) {
-      document.report([...path, 'listen'], `\`listen\` already uses ${address}`, {
-        hint: 'choose another port',
-      });
-    }
+    checkListen(name, source, understood, document);
   }
+}
+
+/** Each source has a server of its own. */
+function checkListen(
+  name: string,
+  { listen }: SourceConfig,
+  { sources, listen: own }: Understood,
+  document: ConfigDocument,
+): void {
+  const others = [...sources].slice(0, [...sources.keys()].indexOf(name));
+  const twin = others.find(([, other]) => excludeEachOther(other.listen, listen));
+  const user = own && excludeEachOther(own, listen) ? 'listen' : twin && `sources.${twin[0]}`;
+  if (user === undefined) return;
+  const taken = [...sources.values()].map((one) => one.listen);
+  const free = nextFree(listen, own ? [...taken, own] : taken);
+  document.report(['sources', name, 'listen'], `\`${user}\` already uses ${addressText(listen)}`, {
+    hint: `give this source a port of its own: \`listen: "${addressText(free)}"\``,
+  });
 }

@@ -84,7 +84,7 @@ export const sourceSchema = z.strictObject({
   ),
   listen: address
     .prefault('127.0.0.1:9465')
-    .describe('Where `isobar run` takes the notifications, `host:port`.'),
+    .describe('Where `isobar run` takes the notifications, `host:port`. Each source has its own.'),
   path: z
     .string()
     .regex(/^\/[^\s?#]*$/, 'must begin with "/" and hold no space, "?" or "#"')

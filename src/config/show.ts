@@ -1,5 +1,5 @@
+import { addressText } from './addresses.ts';
 import type { Config } from './load.ts';
-import type { Address } from './values.ts';
 
 /**
  * The configuration in the words of the file, with every default, absolute paths and no secret; read back, it
@@ -41,8 +41,4 @@ function durationText(ms: number): string {
     if (ms > 0 && ms % size === 0) return `${ms / size}${unit}`;
   }
   return `${ms}ms`;
-}
-
-function addressText({ host, port }: Address): string {
-  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
