@@ -1,40 +1,36 @@
-import { newestOf } from './decide/resolve.ts';
 import { keyProblem } from './model/key.ts';
 import type { ObjectMetadata } from './model/metadata.ts';
 import type { Policy } from './model/policy.ts';
-import type { KeyRecord } from './model/record.ts';
 import type { SiteId } from './model/version.ts';
 import type { Bus } from './ports/bus.ts';
 import type { ChangeSource } from './ports/change-source.ts';
 import type { Ledger } from './ports/ledger.ts';
 import type { ObjectStore } from './ports/object-store.ts';
 import type { World } from './ports/world.ts';
+import { type Listed, list } from './reconcile/list.ts';
+import { adoptReleased } from './reconcile/parking.ts';
 import { type PassOptions, type PassResult, pass } from './reconcile/pass.ts';
 import { type Plan, type PlannedStep, plan } from './reconcile/plan.ts';
 import { repairRotten } from './reconcile/repair.ts';
+import { type SyncResult, summaryOf } from './reconcile/summary.ts';
 import { type Difference, type Verified, type VerifyOptions, verify } from './reconcile/verify.ts';
 import { AdaptiveLimit, defaultAdaptiveSettings } from './replicate/adaptive-limit.ts';
 import { BodyPool } from './replicate/body-pool.ts';
 import { Breaker } from './replicate/breaker.ts';
 import { DeletionGuard } from './replicate/deletion-guard.ts';
+import { type Explained, explain } from './replicate/explain.ts';
 import { GuardedStore, type RequestReport } from './replicate/guarded-store.ts';
 import { type SiteStatus, statusOf } from './replicate/lag.ts';
-import { lookAgain } from './replicate/observe.ts';
+import { onlooker } from './replicate/onlooker.ts';
 import { type Fetched, get } from './replicate/read.ts';
-import {
-  type Debt,
-  type Loser,
-  type Parked,
-  parkedId,
-  Records,
-  type SiteState,
-} from './replicate/records.ts';
+import { type Loser, type Parked, Records, type SiteState } from './replicate/records.ts';
 import { Replicator } from './replicate/replicator.ts';
 import { SharedReads } from './replicate/shared-reads.ts';
 import { defaultSettings, type Events, type Settings, type Shell, type Site } from './replicate/shell.ts';
 import { clearUploads } from './replicate/upload.ts';
-import { type Body, put, recordOrLook, remove, type WriteResult } from './replicate/write.ts';
-import { join } from './sources/scan/join.ts';
+import { type Body, put, remove, type WriteResult } from './replicate/write.ts';
+
+export type { Explained, Listed, SyncResult };
 
 /** What a dataset is made of: drivers and settings, put together by whoever opens it. */
 export interface DatasetParts {
@@ -55,33 +51,10 @@ export class UsageFailure extends Error {
   override readonly name = 'UsageFailure';
 }
 
-export interface SyncResult extends PassResult {
-  /** Keys that a site still lacks. */
-  readonly owed: Readonly<Record<SiteId, number>>;
-  readonly parked: number;
-  readonly guarded: number;
-  readonly away: Readonly<Record<SiteId, string>>;
-}
-
-export interface Listed {
-  readonly key: string;
-  readonly size: number;
-  readonly lastModifiedMs: number;
-  readonly sites: readonly SiteId[];
-}
-
-export interface Explained {
-  readonly record: KeyRecord;
-  readonly newestAt: readonly SiteId[];
-  readonly errors: Readonly<Record<SiteId, string>>;
-  readonly debts: readonly Debt[];
-  readonly parked: readonly Parked[];
-  readonly losers: readonly Loser[];
-}
-
 const sharedReadBytes = 48 * 1024 * 1024;
 /** As much as is under way to one target. */
 const pooledBytes = 40 * 1024 * 1024;
+const never = new AbortController().signal;
 
 /** A set of keys, replicated over sites under one policy. */
 export class Dataset {
@@ -134,7 +107,7 @@ export class Dataset {
   ): Promise<Fetched | undefined> {
     checkKey(key);
     if (options.site !== undefined) this.#siteNamed(options.site);
-    return get(this.#shell, key, options, signal);
+    return get(onlooker(this.#shell, this.#parts.ledger), key, options, signal);
   }
 
   /** Undefined when no site holds the key. */
@@ -148,33 +121,9 @@ export class Dataset {
     options: { readonly prefix?: string; readonly site?: SiteId },
     signal: AbortSignal,
   ): AsyncGenerator<readonly Listed[]> {
-    const sites = options.site === undefined ? this.policy.sites : [this.#siteNamed(options.site).id];
-    const prefix = options.prefix ?? '';
-    const failures: unknown[] = [];
-    const rows = join({
-      listings: new Map(sites.map((site) => [site, this.store(site).list({ prefix }, signal)])),
-      records: options.site === undefined ? this.#shell.records.scan({ prefix }) : none(),
-      failed: (_, error) => failures.push(error),
-    });
-    for await (const batch of rows) {
-      if (failures.length === sites.length) throw failures[0];
-      yield batch.flatMap((row) => {
-        const newest = row.record && newestOf(row.record)?.replica;
-        const entries = Object.entries(row.entries);
-        if (newest?.version.deleted || (entries.length === 0 && !newest)) return [];
-        const [, entry] = entries[0] ?? [];
-        const lastModifiedMs = Math.max(0, ...entries.map(([, one]) => one.lastModifiedMs));
-        return [
-          {
-            key: row.key,
-            size: newest?.size ?? entry!.size,
-            lastModifiedMs,
-            sites: entries.map(([site]) => site),
-          },
-        ];
-      });
-    }
-    if (failures.length === sites.length) throw failures[0];
+    const { prefix = '', site } = options;
+    const sites = site === undefined ? this.policy.sites : [this.#siteNamed(site).id];
+    yield* list(this.#shell, sites, { prefix, alone: site !== undefined }, signal);
   }
 
   /** One pass until every site that can be reached agrees. */
@@ -189,7 +138,7 @@ export class Dataset {
         if (!result.sites[site]?.away) await lane.settleDebts(true);
       await this.#busQuiet(signal);
       await this.#cleanUploads(result, signal);
-      return await this.#summary(result);
+      return await summaryOf(this.#shell, result);
     } finally {
       draining.abort();
       await drained.catch(() => {});
@@ -248,29 +197,10 @@ export class Dataset {
     return this.#shell.records.updateSite(site, change);
   }
 
-  /** Every site's version of the key as it is now, and what stands against it. */
+  /** Every site's version of the key as it is now, and what stands against it. Changes nothing. */
   async explain(key: string, signal: AbortSignal): Promise<Explained> {
     checkKey(key);
-    const { records, policy } = this.#shell;
-    const errors: Record<SiteId, string> = {};
-    await recordOrLook(this.#shell, key, signal);
-    for (const site of policy.sites) {
-      await lookAgain(this.#shell, site, key, signal).catch((error: Error) => {
-        signal.throwIfAborted();
-        errors[site] = error.message;
-      });
-    }
-    const record = await records.read(key);
-    const debts = await Promise.all(policy.sites.map((site) => records.debtOf(site, key)));
-    const parked = await Promise.all(policy.sites.map((site) => records.parkedBy(parkedId(site, key))));
-    return {
-      record,
-      newestAt: newestOf(record)?.sites ?? [],
-      errors,
-      debts: debts.filter((debt) => debt !== undefined),
-      parked: parked.filter((one) => one !== undefined),
-      losers: (await collect(records.losers())).filter((loser) => loser.key === key),
-    };
+    return explain(this.#shell, this.#parts.ledger, key, signal);
   }
 
   parked(): AsyncGenerator<readonly Parked[]> {
@@ -285,13 +215,13 @@ export class Dataset {
    * A person says go: a parked key is tried at once, what a guard holds back is taken up by the next pass.
    * False when nothing is parked under that id.
    */
-  async retryParked(id: string): Promise<boolean> {
+  async retryParked(id: string, signal: AbortSignal = never): Promise<boolean> {
     const { records } = this.#shell;
     const parked = await records.parkedBy(id);
     if (!parked) return false;
     await records.commit([records.park({ ...parked, released: true })]);
     if (parked.key === undefined) await records.updateSite(parked.site, { scanWanted: true });
-    else await this.#working().dispatch(parked.key);
+    else await this.#working().dispatch(parked.key, await adoptReleased(this.#shell, parked.key, signal));
     return true;
   }
 
@@ -358,22 +288,6 @@ export class Dataset {
     }
   }
 
-  async #summary(result: PassResult): Promise<SyncResult> {
-    const owed: Record<SiteId, number> = {};
-    const away: Record<SiteId, string> = {};
-    let parked = 0;
-    let guarded = 0;
-    for (const site of this.policy.sites) {
-      const tally = result.sites[site]!;
-      if (tally.away !== undefined) away[site] = tally.away;
-      guarded += tally.guarded;
-      owed[site] = 0;
-      for await (const page of this.#shell.records.debts(site)) owed[site] += page.length;
-    }
-    for await (const page of this.#shell.records.parked()) parked += page.length;
-    return { ...result, owed, parked, guarded, away };
-  }
-
   #siteNamed(id: SiteId): Site {
     const site = this.#shell.sites.get(id);
     if (!site) {
@@ -403,12 +317,4 @@ function guardedSite(parts: DatasetParts, id: SiteId): Site {
     ...(request ? { report: (report) => request(id, report) } : {}),
   });
   return { id, store, breaker };
-}
-
-async function* none(): AsyncGenerator<never> {}
-
-async function collect<T>(pages: AsyncIterable<readonly T[]>): Promise<T[]> {
-  const all: T[] = [];
-  for await (const page of pages) all.push(...page);
-  return all;
 }

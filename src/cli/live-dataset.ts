@@ -7,6 +7,7 @@ import type { Fetched } from '../replicate/read.ts';
 import { systemWorld } from '../system-world.ts';
 import type * as api from './api.ts';
 import { Tally } from './tally.ts';
+import { printable, unprintable } from './text.ts';
 
 /** A dataset as the commands see it. */
 export class LiveDataset implements api.Dataset {
@@ -73,10 +74,11 @@ export class LiveDataset implements api.Dataset {
     const parked = await this.#parkedBySite();
     const sites = this.#engine.policy.sites.map((site) => {
       const away = result.away[site];
+      const error = away ?? result.owedBecause[site];
       return {
         site,
         reached: away === undefined,
-        ...(away === undefined ? {} : { error: redact(away) }),
+        ...(error === undefined ? {} : { error: redact(error) }),
         ...tally.of(site),
         guardedKeys: result.sites[site]?.guarded ?? 0,
         parkedKeys: parked.get(site) ?? 0,
@@ -267,7 +269,7 @@ export class LiveDataset implements api.Dataset {
         ...stateAt(record.replicas[site], newest, errors[site]),
         ...(debt ? { pendingSinceMs: debt.sinceMs, attempts: debt.attempts, dueMs: debt.dueMs } : {}),
         ...(debt?.lastError ? { lastError: redact(debt.lastError) } : {}),
-        ...(held ? { parkedId: held.id, parkedBecause: redact(held.detail) } : {}),
+        ...(held ? { parkedId: printable(held.id), parkedBecause: redact(held.detail) } : {}),
       };
     });
     return {
@@ -290,13 +292,28 @@ export class LiveDataset implements api.Dataset {
       for (const one of page) {
         const { id, site, reason, detail, sinceMs, keys, bytes } = one;
         const key = one.key === undefined ? {} : { key: one.key };
-        yield { dataset: this.#name, id, site, ...key, reason, detail: redact(detail), sinceMs, keys, bytes };
+        yield {
+          dataset: this.#name,
+          id: printable(id),
+          site,
+          ...key,
+          reason,
+          detail: redact(detail),
+          sinceMs,
+          keys,
+          bytes,
+        };
       }
     }
   }
 
-  async retryParked(ids: readonly string[] | undefined): Promise<api.ParkedAnswer> {
-    return this.#eachParked(ids ?? (await this.#parkedIds()), (id) => this.#engine.retryParked(id));
+  async retryParked(ids: readonly string[] | undefined, signal: AbortSignal): Promise<api.ParkedAnswer> {
+    const retry = (id: string) => this.#engine.retryParked(id, signal);
+    if (ids) return this.#eachParked(ids, retry);
+    const all = await this.#parkedIds();
+    // One may settle others of its key.
+    const { done, unknown } = await this.#eachParked(all, retry);
+    return { dataset: this.#name, done: [...done, ...unknown], unknown: [] };
   }
 
   async dropParked(ids: readonly string[]): Promise<api.ParkedAnswer> {
@@ -309,7 +326,10 @@ export class LiveDataset implements api.Dataset {
   ): Promise<api.ParkedAnswer> {
     const done: string[] = [];
     const unknown: string[] = [];
-    for (const id of ids) ((await act(id)) ? done : unknown).push(id);
+    for (const given of ids) {
+      const id = unprintable(given);
+      ((await act(id)) ? done : unknown).push(printable(id));
+    }
     return { dataset: this.#name, done, unknown };
   }
 

@@ -12,6 +12,7 @@ import {
   type Version,
 } from '../model/version.ts';
 import type { ListEntry, Token } from '../ports/object-store.ts';
+import { demandTimely } from './drift.ts';
 
 /** What was seen of a key at a site. `digest` when the body was read for it. */
 export type Sighting =
@@ -42,6 +43,7 @@ export interface AttributionInput {
   readonly origins?: readonly Entry[];
 }
 
+/** Throws `invalid` for a version that another clock stamped too far ahead. */
 export function attribute(input: AttributionInput): Attribution {
   const { site, record, sighting } = input;
   const held = record.replicas[site];
@@ -57,6 +59,7 @@ export function attribute(input: AttributionInput): Attribution {
   const copied = entry ? ownWrite(input, seen, entry, sighting.digest) : originalOf(input, seen);
   if (copied === 'needs-digest') return { kind: 'needs-digest' };
   const replica = replicaOf(seen, sighting.digest);
+  if (copied) demandTimely(copied.version, site, record, input.nowMs);
   if (copied) return { kind: 'ours', replica: { ...replica, ...digestOf(copied), version: copied.version } };
   if (recorded) return { kind: 'native', replica: { ...replica, version: held.version } };
   return { kind: 'native', replica: { ...replica, version: adoptedWrite(input, seen) } };

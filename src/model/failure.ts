@@ -18,7 +18,7 @@ export type Remedy = 'retry' | 'decide-again' | 'park';
  * - `upload-lost`: the multipart upload or its parts are gone; start again
  *
  * park:
- * - `invalid`: the store can never hold this (key too long, metadata over its limit, too many tags)
+ * - `invalid`: it can never be taken as it is (key too long, metadata over the store's limit, a stamp far ahead)
  * - `unsupported`: the store cannot promise the condition that was asked for
  */
 export type StoreFailureCode =

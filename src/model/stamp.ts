@@ -6,6 +6,12 @@ export type Stamp = string & { readonly __stamp: unique symbol };
 
 const maxCounter = 0xffff;
 
+/**
+ * How far the stamp of another machine may be ahead of the clock here and still be trusted. CockroachDB's default
+ * (`--max-offset`), with the same clock: its nodes refuse stamps beyond. Machines that run NTP are within 100 ms.
+ */
+export const maxAheadMs = 500;
+
 export function stampOf(ms: number, counter = 0): Stamp {
   const millis = Math.max(0, Math.floor(ms)).toString(16).padStart(12, '0');
   return `${millis}${counter.toString(16).padStart(4, '0')}` as Stamp;
@@ -18,6 +24,15 @@ export function parseStamp(text: string): Stamp | undefined {
 /** The physical part, in milliseconds since 1970. */
 export function millisOf(stamp: Stamp): number {
   return Number.parseInt(stamp.slice(0, 12), 16);
+}
+
+let format: Intl.DateTimeFormat | undefined;
+
+/** For people, UTC, to the second: `2026-11-21 13:08:05`. */
+export function timeOf(stamp: Stamp): string {
+  // Made when it is needed: it takes 60 ms, a third of what a short command may.
+  format ??= new Intl.DateTimeFormat('sv', { dateStyle: 'short', timeStyle: 'medium', timeZone: 'UTC' });
+  return format.format(millisOf(stamp));
 }
 
 function counterOf(stamp: Stamp): number {

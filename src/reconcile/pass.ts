@@ -1,18 +1,18 @@
 import { adoptUnread } from '../decide/attribute.ts';
 import { compare, type Differences, type Row } from '../decide/compare.ts';
 import { decide } from '../decide/decide.ts';
-import { newestOf } from '../decide/resolve.ts';
 import { StoreFailure } from '../model/failure.ts';
 import { deletesAllowed } from '../model/policy.ts';
 import { emptyRecord, type KeyRecord, withReplica } from '../model/record.ts';
 import type { SiteId } from '../model/version.ts';
 import { proveSite } from '../replicate/marker.ts';
 import { learn, look } from '../replicate/observe.ts';
-import { guardId, parkedId } from '../replicate/records.ts';
+import { guardId } from '../replicate/records.ts';
 import type { Replicator } from '../replicate/replicator.ts';
 import { Semaphore } from '../replicate/semaphore.ts';
 import { type Shell, siteOf } from '../replicate/shell.ts';
 import { join } from '../sources/scan/join.ts';
+import { learnUnread, onlyParked, parkUnlearned, sitesWithParked, unparkLearned } from './parking.ts';
 import { BoundarySampler, shardsOf } from './shards.ts';
 
 export interface PassOptions {
@@ -40,6 +40,8 @@ export interface Tally {
   known: number;
   suspects: number;
   guarded: number;
+  /** Keys are parked there: what is learned may free one. */
+  hasParked?: boolean;
   away?: string;
   /** Keys that could not be looked at there, and why: the scan of the site is not complete. */
   unread?: { readonly keys: number; readonly error: string };
@@ -60,8 +62,12 @@ export async function pass(
 ): Promise<PassResult> {
   const begunMs = shell.world.nowMs();
   const id = shell.world.uniqueId();
+  const parked = await sitesWithParked(shell);
   const tallies = new Map<SiteId, Tally>(
-    shell.policy.sites.map((site) => [site, { listed: 0, known: 0, suspects: 0, guarded: 0 }]),
+    shell.policy.sites.map((site) => [
+      site,
+      { listed: 0, known: 0, suspects: 0, guarded: 0, hasParked: parked.has(site) },
+    ]),
   );
   // A pass that was killed leaves its suspicions behind; they are worth nothing to the next one.
   await shell.records.forgetAllSuspects();
@@ -197,15 +203,18 @@ async function takeUp(
 ): Promise<void> {
   let record = row.record ?? emptyRecord(row.key);
   for (const site of unknown) {
+    const tally = tallies.get(site)!;
     try {
       record = await learnFrom(shell, row, site, unknown.length, signal);
+      if (tally.hasParked) await unparkLearned(shell, site, row.key);
     } catch (failure) {
       if (!(failure instanceof StoreFailure)) throw failure;
-      couldNotRead(shell, site, row.key, tallies.get(site)!, failure);
+      if (failure.remedy === 'park') await parkUnlearned(shell, site, record, row.entries[site]!, failure);
+      else couldNotRead(shell, site, row.key, tally, failure);
     }
   }
-  if (await onlyParked(shell, record)) return;
-  await replicator.dispatch(row.key, record);
+  const wanted = (await onlyParked(shell, record)) ? await learnUnread(shell, record, signal) : record;
+  if (wanted) await replicator.dispatch(row.key, wanted);
 }
 
 /** The others go on; of this site nobody may say that it was compared. */
@@ -237,17 +246,6 @@ async function learnFrom(
     if (replica) shell.events.adopted?.({ site, key: row.key, version: replica.version });
     return replica && withReplica(before, site, replica);
   });
-}
-
-/** True when every target that lacks the newest version has parked exactly that one, and nobody released it. */
-async function onlyParked(shell: Shell, record: KeyRecord): Promise<boolean> {
-  const newest = newestOf(record);
-  const lacking = shell.policy.sites.filter((site) => decide(record, site).kind !== 'skip');
-  for (const site of lacking) {
-    const parked = await shell.records.parkedBy(parkedId(site, record.key));
-    if (!parked || parked.released || parked.operation !== newest?.replica.version.operation) return false;
-  }
-  return true;
 }
 
 async function closeSite(

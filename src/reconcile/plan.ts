@@ -1,6 +1,7 @@
 import { adoptUnread, attribute, type Sighting } from '../decide/attribute.ts';
 import { compare, type Row } from '../decide/compare.ts';
 import { decide } from '../decide/decide.ts';
+import { StoreFailure } from '../model/failure.ts';
 import { emptyRecord, type KeyRecord, withReplica } from '../model/record.ts';
 import type { SiteId } from '../model/version.ts';
 import { recogniseSite } from '../replicate/marker.ts';
@@ -55,12 +56,16 @@ export async function plan(
       const { unknown, missing } = compare(row, listed, (site, a, b) =>
         siteOf(shell, site).store.sameWrite(a, b),
       );
-      const record = await imagine(shell, row, unknown, signal);
+      const { record, parked } = await imagine(shell, row, unknown, signal);
       for (const site of missing) {
         tallies.get(site)!.suspects += 1;
         deletions.set(site, [...(deletions.get(site) ?? []), record]);
       }
-      await planKey(record, listed, step);
+      await planKey(
+        record,
+        listed.filter((site) => !parked.includes(site)),
+        step,
+      );
     }
   }
   const guarded: Record<SiteId, number> = {};
@@ -78,20 +83,27 @@ export async function plan(
   return { away: Object.fromEntries(away), guarded };
 }
 
+/** `parked`: sites whose object a pass would leave to a person. */
 async function imagine(
   shell: Shell,
   row: Row,
   unknown: readonly SiteId[],
   signal: AbortSignal,
-): Promise<KeyRecord> {
+): Promise<{ record: KeyRecord; parked: readonly SiteId[] }> {
   let record = row.record ?? emptyRecord(row.key);
+  const parked: SiteId[] = [];
   for (const site of unknown) {
     const entry = row.entries[site]!;
     const full = entry.metadata || unknown.length + Object.keys(record.replicas).length === 1;
     const sighting: Sighting = full ? { kind: 'present', entry } : await look(shell, site, row.key, signal);
-    record = imagineSighting(shell, record, site, sighting);
+    try {
+      record = imagineSighting(shell, record, site, sighting);
+    } catch (failure) {
+      if (!(failure instanceof StoreFailure) || failure.remedy !== 'park') throw failure;
+      parked.push(site);
+    }
   }
-  return record;
+  return { record, parked };
 }
 
 function imagineAbsent(shell: Shell, record: KeyRecord, site: SiteId): KeyRecord {

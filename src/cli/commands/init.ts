@@ -1,12 +1,13 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: goes into help and file as it is
+import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import { createInterface, type Interface } from 'node:readline/promises';
 import type { Command } from 'commander';
 import { collect } from '../arguments.ts';
 import type { Context } from '../context.ts';
 import { CliFailure, exitCodes, UsageFailure } from '../failure.ts';
 import { mainFields, parseSite, renderConfig, type SiteDraft } from '../init-file.ts';
 import type { Act } from '../program.ts';
+import { Prompt } from '../prompt.ts';
 
 interface InitFlags {
   readonly site?: readonly string[];
@@ -67,13 +68,15 @@ async function write(file: string, text: string, force: boolean): Promise<void> 
   try {
     await writeFile(file, text, { flag: force ? 'w' : 'wx', mode: 0o600 });
   } catch (failure) {
-    if ((failure as NodeJS.ErrnoException).code !== 'EEXIST') throw failure;
-    throw new CliFailure(`${file} is already there`, {
-      hint: 'name another with --config, or overwrite it with --force',
-      exitCode: exitCodes.usage,
-      cause: failure,
-    });
+    throw (failure as NodeJS.ErrnoException).code === 'EEXIST' ? alreadyThere(file) : failure;
   }
+}
+
+function alreadyThere(file: string): CliFailure {
+  return new CliFailure(`${file} is already there`, {
+    hint: 'name another with --config, or overwrite it with --force',
+    exitCode: exitCodes.usage,
+  });
 }
 
 interface Draft {
@@ -82,24 +85,26 @@ interface Draft {
 }
 
 async function ask(context: Context, flags: InitFlags): Promise<Draft> {
-  const { host, signal } = context;
-  if (host.stdin.isTTY !== true) {
+  if (context.host.stdin.isTTY !== true) {
     throw new UsageFailure(
       'there is no terminal to ask questions on',
       'give at least two --site NAME=KIND:WHERE; see `isobar init --help`',
     );
   }
-  const prompt = createInterface({
-    input: host.stdin as NodeJS.ReadStream,
-    output: host.stderr as NodeJS.WriteStream,
-  });
-  // Ctrl-C reaches the prompt, not the process, while it reads a terminal in raw mode.
-  prompt.on('SIGINT', () => process.kill(process.pid, 'SIGINT'));
+  const file = context.flags.config;
+  if (flags.force !== true && existsSync(file)) throw alreadyThere(file);
+  const prompt = new Prompt(context);
   try {
-    const dataset = flags.dataset ?? (await question(prompt, 'What is the dataset called?', 'data', signal));
+    const dataset =
+      flags.dataset ??
+      (await question(prompt, 'What is the dataset called?', { preset: 'data', wrong: await nameRule() }));
     const sites: SiteDraft[] = [];
-    while (sites.length < 2 || (await question(prompt, 'Another site? (y/n)', 'n', signal)).startsWith('y')) {
-      sites.push(await askSite(prompt, sites.length + 1, signal));
+    while (
+      sites.length < 2 ||
+      (await question(prompt, 'Another site? (y/n)', { preset: 'n' })).startsWith('y')
+    ) {
+      const taken = sites.map(({ name }) => name);
+      sites.push(await askSite(prompt, taken));
     }
     return { dataset, sites };
   } finally {
@@ -107,44 +112,76 @@ async function ask(context: Context, flags: InitFlags): Promise<Draft> {
   }
 }
 
-async function askSite(prompt: Interface, number: number, signal: AbortSignal): Promise<SiteDraft> {
-  for (;;) {
-    const kind = await question(prompt, `Site ${number}: s3, gcs, azure or filesystem?`, 's3', signal);
-    const main = mainFields[kind];
-    if (main === undefined) continue;
-    const name = await question(prompt, 'Its name?', kind, signal);
-    const fields: [string, string][] = [[main, await question(prompt, `Its ${main}?`, '', signal)]];
-    for (const [field, preset] of Object.entries(questions[kind] ?? {})) {
-      const value = await question(prompt, `Its ${field}? (empty: ${preset.meaning})`, preset.value, signal);
-      if (value !== '') fields.push([field, value]);
-    }
-    return { name, kind, fields };
+async function askSite(prompt: Prompt, taken: readonly string[]): Promise<SiteDraft> {
+  const kind = await question(prompt, `Site ${taken.length + 1}: s3, gcs, azure or filesystem?`, {
+    preset: 's3',
+    wrong: (answer) => (Object.hasOwn(mainFields, answer) ? undefined : `there is no kind "${answer}"`),
+  });
+  const name = await question(prompt, 'Its name?', {
+    preset: taken.includes(kind) ? `${kind}-${taken.length + 1}` : kind,
+    wrong: await nameRule(taken),
+  });
+  const main = mainFields[kind]!;
+  const given = new Map([[main, await question(prompt, `Its ${main}?`, { wrong: needed })]]);
+  for (const { field, preset = '', meaning, wrong } of questions[kind] ?? []) {
+    const text = `Its ${field}? (empty: ${meaning})`;
+    const value = await question(prompt, text, { preset, wrong: (answer) => wrong?.(answer, given) });
+    if (value !== '') given.set(field, value);
   }
+  return { name, kind, fields: [...given] };
+}
+
+interface Question {
+  readonly field: string;
+  readonly preset?: string;
+  /** Of an empty answer. */
+  readonly meaning: string;
+  readonly wrong?: (answer: string, given: ReadonlyMap<string, string>) => string | undefined;
 }
 
 /** What is asked beside the bucket, container or folder; all else has a default that works. */
-const questions: Readonly<
-  Record<string, Readonly<Record<string, { readonly value: string; readonly meaning: string }>>>
-> = {
-  s3: {
-    endpoint: { value: '', meaning: 'Amazon' },
-    region: { value: '', meaning: 'us-east-1, for servers other than Amazon' },
-  },
-  gcs: { keyFile: { value: '', meaning: 'application default credentials' } },
-  azure: {
-    connectionString: { value: '${AZURE_STORAGE_CONNECTION_STRING}', meaning: 'that variable' },
-  },
+const questions: Readonly<Record<string, readonly Question[]>> = {
+  s3: [
+    { field: 'endpoint', meaning: 'Amazon' },
+    {
+      field: 'region',
+      meaning: 'us-east-1, for servers other than Amazon',
+      wrong: (answer, given) =>
+        answer === '' && !given.has('endpoint') ? 'Amazon needs it, such as eu-central-1' : undefined,
+    },
+  ],
+  gcs: [{ field: 'keyFile', meaning: 'application default credentials' }],
+  azure: [
+    {
+      field: 'connectionString',
+      preset: '${AZURE_STORAGE_CONNECTION_STRING}',
+      meaning: 'that variable',
+    },
+  ],
 };
 
+type Rule = (answer: string) => string | undefined;
+
+const needed: Rule = (answer) => (answer === '' ? 'it is needed' : undefined);
+
+async function nameRule(taken: readonly string[] = []): Promise<Rule> {
+  const { name } = await import('../../config/values.ts');
+  return (answer) =>
+    taken.includes(answer)
+      ? `"${answer}" is taken: two sites cannot have the same name`
+      : name.safeParse(answer).error?.issues[0]?.message;
+}
+
+/** Asks until the answer will do; an empty one stands for the preset. */
 async function question(
-  prompt: Interface,
+  prompt: Prompt,
   text: string,
-  preset: string,
-  signal: AbortSignal,
+  { preset = '', wrong }: { readonly preset?: string; readonly wrong?: Rule },
 ): Promise<string> {
   for (;;) {
-    const shown = preset === '' ? '' : ` [${preset}]`;
-    const answer = (await prompt.question(`${text}${shown} `, { signal })).trim();
-    if (answer !== '' || preset !== '' || text.includes('(empty:')) return answer === '' ? preset : answer;
+    const answer = (await prompt.ask(preset === '' ? text : `${text} [${preset}]`)) || preset;
+    const problem = wrong?.(answer);
+    if (problem === undefined) return answer;
+    prompt.complain(problem);
   }
 }

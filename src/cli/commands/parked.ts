@@ -1,4 +1,3 @@
-import { createInterface } from 'node:readline/promises';
 import type { Command } from 'commander';
 import { redact } from '../../config/secret.ts';
 import type { ParkedAnswer, ParkedChange } from '../api.ts';
@@ -6,6 +5,7 @@ import { datasetNamed, datasetNames } from '../arguments.ts';
 import type { Context } from '../context.ts';
 import { CliFailure, exitCodes, UsageFailure } from '../failure.ts';
 import type { Act } from '../program.ts';
+import { Prompt } from '../prompt.ts';
 import { bytesText, countText, printable, timeText } from '../text.ts';
 
 export function parked(program: Command, act: Act): void {
@@ -43,7 +43,7 @@ function addLs(group: Command, act: Act): void {
 
 function lineOf({ dataset, id, reason, detail, sinceMs, keys, bytes }: ParkedChange): string {
   const many = keys > 1 ? `, ${countText(keys, 'key')}` : '';
-  return `${dataset}  ${printable(id)}  ${reason}: ${redact(detail)}  (since ${timeText(sinceMs)}${many}, ${bytesText(bytes)})`;
+  return `${dataset}  ${id}  ${reason}: ${printable(redact(detail))}  (since ${timeText(sinceMs)}${many}, ${bytesText(bytes)})`;
 }
 
 function addRetry(group: Command, act: Act): void {
@@ -83,16 +83,13 @@ function addDrop(group: Command, act: Act): void {
     );
 }
 
-async function confirm({ host, signal }: Context, question: string): Promise<void> {
-  if (host.stdin.isTTY !== true)
+async function confirm(context: Context, question: string): Promise<void> {
+  if (context.host.stdin.isTTY !== true)
     throw new UsageFailure('this needs a yes, and there is no terminal to ask on', 'add --yes');
-  const prompt = createInterface({
-    input: host.stdin as NodeJS.ReadStream,
-    output: host.stderr as NodeJS.WriteStream,
-  });
+  const prompt = new Prompt(context);
   try {
-    const given = await prompt.question(`${question} [y/N] `, { signal });
-    if (!/^y(es)?$/i.test(given.trim())) throw new CliFailure('nothing was done');
+    const given = await prompt.ask(`${question} [y/N]`);
+    if (!/^y(es)?$/i.test(given)) throw new CliFailure('nothing was done');
   } finally {
     prompt.close();
   }
@@ -101,7 +98,7 @@ async function confirm({ host, signal }: Context, question: string): Promise<voi
 async function answer(result: ParkedAnswer, what: string, { output }: Context): Promise<number> {
   output.say(`${countText(result.done.length, 'change')} ${what}`);
   for (const id of result.unknown)
-    output.warn(`nothing is parked as ${printable(id)}; \`isobar parked ls\` prints the ids`);
+    output.warn(`nothing is parked as ${id}; \`isobar parked ls\` prints the ids`);
   await output.json('parked-answer', result);
   return result.unknown.length > 0 ? exitCodes.failed : exitCodes.done;
 }

@@ -75,7 +75,8 @@ function linesOf(report: StatusReport): string[] {
       [2, 3, 4, 5, 6],
     ).map((line) => `  ${line}`),
     ...failures.map(
-      (site) => `  ${site.site}: ${ago(site.lastErrorMs, report.atMs)}: ${redact(oneLine(site.lastError!))}`,
+      ({ site, lastError, lastErrorMs }) =>
+        `  ${site}: ${lastErrorMs === undefined ? '' : `${ago(lastErrorMs, report.atMs)}: `}${redact(oneLine(lastError!))}`,
     ),
   ];
 }
