@@ -108,7 +108,6 @@ const codes: Readonly<Record<string, StoreFailureCode>> = {
   InvalidDigest: 'corrupt',
   XAmzContentChecksumMismatch: 'corrupt',
   XAmzContentSHA256Mismatch: 'corrupt',
-  XAmzContentChecksumMismatch: 'corrupt',
   IncompleteBody: 'unavailable',
   InternalError: 'unavailable',
   RequestTimeout: 'unavailable',
