@@ -1,9 +1,10 @@
 import type { SiteConfig } from '../config/sites.ts';
 import { StoreFailure } from '../model/failure.ts';
-import type { ObjectMetadata } from '../model/metadata.ts';
+import { noMetadata, type ObjectMetadata } from '../model/metadata.ts';
 import type { SiteId } from '../model/version.ts';
-import type { ObjectStore } from '../ports/object-store.ts';
+import type { ObjectHead, ObjectStore, Token } from '../ports/object-store.ts';
 import type { World } from '../ports/world.ts';
+import { type Deed, remedyOfRefusal } from './permissions.ts';
 import { probeCapabilities } from './probe.ts';
 import { openStore } from './stores.ts';
 
@@ -18,8 +19,6 @@ export interface SiteCheck {
 const remedies: Record<string, string> = {
   unavailable: 'check the endpoint, the network and the proxy, then run doctor again',
   throttled: 'the site asks for fewer requests: lower limits.concurrency of the site',
-  denied:
-    'give the credentials the permission named above; docs/permissions.md lists the least that each cloud needs',
   misplaced:
     'create the bucket, container or folder, or correct its name, region and endpoint in the configuration',
   full: 'free space or raise the quota',
@@ -27,6 +26,9 @@ const remedies: Record<string, string> = {
 
 /** Slower or faster by more than this, and last-writer-wins between native writes goes wrong. */
 const mostSkewMs = 5_000;
+
+type Tell = (check: string, status: SiteCheck['status'], detail: string, remedy?: string) => void;
+type Finding = readonly [status: 'ok' | 'warning' | 'failed', detail: string, remedy?: string];
 
 /** Tries everything that replication needs of one site, in order; what fails early skips what rests on it. */
 export async function checkSite(
@@ -37,51 +39,43 @@ export async function checkSite(
   signal: AbortSignal,
 ): Promise<void> {
   const store = await openStore(config);
-  const tell = (check: string, status: SiteCheck['status'], detail: string, remedy?: string) =>
+  const probe = new SiteProbe(store, world, signal);
+  const tell: Tell = (check, status, detail, remedy) =>
     report({ site, check, status, detail, ...(remedy === undefined ? {} : { remedy }) });
-  const tryTo = async (check: string, action: () => Promise<string>): Promise<boolean> => {
+  const tryTo = async (check: string, action: () => Promise<Finding>): Promise<boolean> => {
     try {
-      tell(check, 'ok', await action());
+      tell(check, ...(await action()));
       return true;
     } catch (failure) {
       signal.throwIfAborted();
       const code = failure instanceof StoreFailure ? failure.code : 'unavailable';
-      tell(check, 'failed', failure instanceof Error ? failure.message : String(failure), remedies[code]);
+      const remedy = code === 'denied' ? remedyOfRefusal(config.kind, probe.deed) : remedies[code];
+      tell(check, 'failed', failure instanceof Error ? failure.message : String(failure), remedy);
       return false;
     }
   };
+  const skip = (...checks: readonly string[]) => {
+    for (const check of checks) tell(check, 'skipped', 'an earlier check failed');
+  };
   try {
-    const listed = await tryTo('list', () => canList(store, signal));
-    if (!listed)
-      return skipRest(tell, ['write', 'read', 'metadata', 'conditions', 'uploads', 'delete', 'clock']);
-    const probe = new SiteProbe(store, world, signal);
-    if (!(await tryTo('write', () => probe.write()))) {
-      return skipRest(tell, ['read', 'metadata', 'conditions', 'uploads', 'delete', 'clock']);
-    }
-    await tryTo('read', () => probe.read());
-    tell(...probe.metadata());
-    tell(...probe.clock());
-    await tryTo('uploads', () => probe.uploads());
-    await tryTo('delete', () => probe.remove());
-    await checkConditions(store, world, config, tell, signal);
+    if (!(await tryTo('list', () => probe.list())))
+      return skip('write', 'read', 'clock', 'metadata', 'uploads', 'delete', 'conditions');
+    if (!(await tryTo('write', () => probe.write())))
+      return skip('read', 'clock', 'metadata', 'uploads', 'delete', 'conditions');
+    const readable = await tryTo('read', () => probe.read());
+    if (readable) tell('clock', ...probe.clock());
+    else skip('clock', 'metadata');
+    const rest = [
+      readable && (await tryTo('metadata', () => probe.metadata())),
+      await tryTo('uploads', () => probe.uploads()),
+      await tryTo('delete', () => probe.remove()),
+    ];
+    if (rest.every(Boolean)) await checkConditions(store, world, config, tell, signal);
+    else skip('conditions');
   } finally {
+    await probe.clean();
     await store.close();
   }
-}
-
-type Tell = (check: string, status: SiteCheck['status'], detail: string, remedy?: string) => void;
-
-function skipRest(tell: Tell, checks: readonly string[]): void {
-  for (const check of checks) tell(check, 'skipped', 'an earlier check failed');
-}
-
-async function canList(store: ObjectStore, signal: AbortSignal): Promise<string> {
-  for await (const page of store.list({ pageSize: 1 }, signal)) {
-    return page.length > 0
-      ? 'reachable, credentials accepted, listing allowed'
-      : 'reachable, listing allowed; the site is empty';
-  }
-  return 'reachable, credentials accepted, listing allowed; the site is empty';
 }
 
 const sample: ObjectMetadata = {
@@ -91,14 +85,16 @@ const sample: ObjectMetadata = {
   tags: { purpose: 'isobar doctor' },
 };
 
-/** One small object, taken through everything. */
+/** Two small objects, one plain and one with all there is to keep, taken through everything. */
 class SiteProbe {
   readonly #store: ObjectStore;
   readonly #world: World;
   readonly #signal: AbortSignal;
   readonly #key: string;
-  #metadataBack: ObjectMetadata | undefined;
+  readonly #written = new Map<string, Token>();
   #skewMs = 0;
+  /** What was tried last: a refusal is of that. */
+  deed: Deed = 'list';
 
   constructor(store: ObjectStore, world: World, signal: AbortSignal) {
     this.#store = store;
@@ -107,69 +103,88 @@ class SiteProbe {
     this.#key = `.isobar/probe/${world.uniqueId()}`;
   }
 
-  async write(): Promise<string> {
-    const request = {
-      key: this.#key,
-      body: Buffer.from('isobar'),
-      metadata: sample,
-      condition: { kind: 'absent' },
-    } as const;
-    await this.#store.write(request, this.#signal);
-    return 'objects can be written';
+  async list(): Promise<Finding> {
+    this.deed = 'list';
+    for await (const page of this.#store.list({ pageSize: 1 }, this.#signal)) {
+      if (page.length > 0) return ['ok', 'reachable, credentials accepted, listing allowed'];
+    }
+    return ['ok', 'reachable, credentials accepted, listing allowed; the site is empty'];
   }
 
-  async read(): Promise<string> {
-    const read = await this.#store.read(this.#key, {}, this.#signal);
-    const text = read && Buffer.from(await read.bytes()).toString();
-    if (!read || text !== 'isobar') throw new StoreFailure('corrupt', 'what was written does not read back');
-    this.#metadataBack = read.head.metadata;
-    this.#skewMs = read.head.lastModifiedMs - this.#world.nowMs();
-    return 'objects can be read';
+  async write(): Promise<Finding> {
+    this.deed = 'write';
+    await this.#write(this.#key, noMetadata);
+    return ['ok', 'objects can be written'];
   }
 
-  metadata(): [string, SiteCheck['status'], string, string?] {
-    const back = this.#metadataBack;
-    const lost = back ? lostFields(sample, back) : ['everything'];
-    if (lost.length === 0)
-      return ['metadata', 'ok', 'content type, user metadata and tags come back as written'];
-    const remedy =
-      'check that the credentials may read and write tags; a compatible server may not keep them at all';
-    return [
-      'metadata',
-      lost.includes('isobar') ? 'failed' : 'warning',
-      `does not come back: ${lost.join(', ')}`,
-      remedy,
-    ];
+  async read(): Promise<Finding> {
+    this.deed = 'read';
+    const { lastModifiedMs } = await this.#read(this.#key);
+    this.#skewMs = lastModifiedMs - this.#world.nowMs();
+    return ['ok', 'objects can be read'];
   }
 
-  clock(): [string, SiteCheck['status'], string, string?] {
+  clock(): Finding {
     const seconds = (this.#skewMs / 1000).toFixed(1);
     if (Math.abs(this.#skewMs) <= mostSkewMs)
-      return ['clock', 'ok', `within ${mostSkewMs / 1000} s of this machine's`];
-    return [
-      'clock',
-      'warning',
-      `${seconds} s off this machine's`,
-      'synchronise the clock of this machine (NTP): it orders concurrent writes',
-    ];
+      return ['ok', `within ${mostSkewMs / 1000} s of this machine's`];
+    const remedy = 'synchronise the clock of this machine (NTP): it orders concurrent writes';
+    return ['warning', `${seconds} s off this machine's`, remedy];
   }
 
-  async uploads(): Promise<string> {
+  async metadata(): Promise<Finding> {
+    const key = `${this.#key}-tagged`;
+    this.deed = 'tag';
+    await this.#write(key, sample);
+    this.deed = 'read-tags';
+    const lost = lostFields(sample, (await this.#read(key)).metadata);
+    if (lost.length === 0) return ['ok', 'content type, user metadata and tags come back as written'];
+    const status = lost.includes('isobar') ? 'failed' : 'warning';
+    return [status, `does not come back: ${lost.join(', ')}`, 'a compatible server may not keep them at all'];
+  }
+
+  async uploads(): Promise<Finding> {
     const { minPartBytes: partSizeBytes } = this.#store.limits;
-    const request = { key: this.#key, size: 1, partSizeBytes, metadata: sample };
+    const request = { key: `${this.#key}-parts`, size: 1, partSizeBytes, metadata: noMetadata };
+    this.deed = 'write';
     const upload = await this.#store.startUpload(request, this.#signal);
     await this.#store.writePart(upload, { index: 0, bytes: Buffer.from('x') }, this.#signal);
-    for await (const _ of this.#store.listUploads(this.#signal)) break;
+    this.deed = 'abort-upload';
     await this.#store.abortUpload(upload, this.#signal);
-    return 'uploads in parts can be begun, listed and aborted';
+    this.deed = 'list-uploads';
+    for await (const _ of this.#store.listUploads(this.#signal)) break;
+    return ['ok', 'uploads in parts can be begun, aborted and listed'];
   }
 
-  async remove(): Promise<string> {
-    const head = await this.#store.head(this.#key, this.#signal);
-    if (head) await this.#store.remove(this.#key, head.token, this.#signal);
-    return 'objects can be deleted';
+  async remove(): Promise<Finding> {
+    this.deed = 'delete';
+    for (const [key, token] of this.#written) {
+      await this.#store.remove(key, token, this.#signal);
+      this.#written.delete(key);
+    }
+    return ['ok', 'objects can be deleted'];
+  }
+
+  /** After a failure; what may not be deleted stays, and nobody minds a few bytes below `.isobar/probe/`. */
+  async clean(): Promise<void> {
+    await this.remove().catch(() => {});
+  }
+
+  async #write(key: string, metadata: ObjectMetadata): Promise<void> {
+    const condition = { kind: 'absent' } as const;
+    const done = await this.#store.write({ key, body, metadata, condition }, this.#signal);
+    if (done.kind === 'written') this.#written.set(key, done.token);
+  }
+
+  async #read(key: string): Promise<ObjectHead> {
+    const read = await this.#store.read(key, {}, this.#signal);
+    const same = read && body.equals(await read.bytes());
+    if (!same) throw new StoreFailure('corrupt', 'what was written does not read back');
+    return read.head;
   }
 }
+
+const body = Buffer.from('isobar');
 
 function lostFields(wrote: ObjectMetadata, back: ObjectMetadata): string[] {
   const lost: string[] = [];
