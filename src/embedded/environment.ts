@@ -1,4 +1,5 @@
 import type { Database } from 'lmdb';
+import { StateFailure } from '../model/failure.ts';
 import { OwnerGone } from './access.ts';
 import { full, stateFailure } from './failures.ts';
 import type { Space } from './space.ts';
@@ -36,6 +37,8 @@ export interface Fence {
   lost(): void;
 }
 
+/** LMDB copies every page that it changes: the one of the key, and at most as many above it. */
+const copiedBytesPerWrite = 2 * 4096;
 /** Bounds how long one transaction may hold up the commits that come after it. */
 const maxWritesPerGroup = 20_000;
 
@@ -106,7 +109,7 @@ export class GroupCommit {
     }
     try {
       if (group.size > 0) {
-        this.#space.assertFree();
+        this.#space.assertFree(group.bytes);
         await this.#write(group.writes());
       }
       for (const member of members) member.done();
@@ -117,8 +120,12 @@ export class GroupCommit {
   }
 
   #translate(cause: unknown): Error {
+    if (cause instanceof StateFailure) return cause;
     const isIo = cause instanceof Error && /input\/output error/i.test(cause.message);
-    return isIo && this.#space.isExhausted() ? full(this.#folder, cause) : stateFailure(this.#folder, cause);
+    const failure =
+      isIo && this.#space.isExhausted() ? full(this.#folder, cause) : stateFailure(this.#folder, cause);
+    if (failure instanceof StateFailure && failure.code === 'full') this.#space.noteRefusal();
+    return failure;
   }
 
   /** Resolves after fdatasync of the pages and the synchronous write of the meta page (see durable.test.ts). */
@@ -143,6 +150,14 @@ class Group {
 
   get size(): number {
     return this.#writes.size;
+  }
+
+  /** How much the file may grow by them. */
+  get bytes(): number {
+    let bytes = 0;
+    for (const { key, value } of this.#writes.values())
+      bytes += copiedBytesPerWrite + key.length + (value?.length ?? 0);
+    return bytes;
   }
 
   writes(): Iterable<Write> {

@@ -12,32 +12,34 @@ import { join } from 'node:path';
 import { full } from './failures.ts';
 
 /**
- * Kept free on the disk of the state folder. Below this nothing is written: a clear refusal instead of LMDB's
- * (which prints its errors), and its lock file never lies on a page that does not exist, which would end the
- * process.
+ * Kept free on the disk of the state folder, beside what a transaction may take. LMDB must not meet the end of the
+ * disk: where it tells of that it writes past a buffer of 100 bytes (`last_error` in the mdb.c of lmdb 3.5.6), and
+ * its lock file must not lie on a page that does not exist; either would end the process.
  */
 const reserveBytes = 4 * 1024 * 1024;
-const lookAgainMs = 100;
 const probeBytes = 64 * 1024;
 
 /** Whether there is room for a write to the state folder. */
 export class Space {
   readonly #folder: string;
   readonly #dataPath: string;
-  #lookedMs = Number.NEGATIVE_INFINITY;
+  #refused = false;
 
   constructor(folder: string, dataPath: string) {
     this.#folder = folder;
     this.#dataPath = dataPath;
   }
 
-  /** Throws `full`. Looks at the disk ten times a second at most, and each time after it was full. */
-  assertFree(): void {
-    const nowMs = performance.now();
-    if (nowMs - this.#lookedMs < lookAgainMs) return;
+  /** Throws `full` where a transaction that takes so much would leave less than the reserve. */
+  assertFree(bytes = 0): void {
     const { bavail, bsize } = statfsSync(this.#folder);
-    if (bavail * bsize < reserveBytes) throw full(this.#folder);
-    this.#lookedMs = nowMs;
+    this.#refused &&= this.isExhausted();
+    if (this.#refused || bavail * bsize < reserveBytes + bytes) throw full(this.#folder);
+  }
+
+  /** LMDB met the end of the disk all the same, by a quota say: it is not asked again before there is room. */
+  noteRefusal(): void {
+    this.#refused = true;
   }
 
   /**
