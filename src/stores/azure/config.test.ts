@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { StoreFailure } from '../../model/failure.ts';
 import { resolveTarget } from './config.ts';
 
 const key = Buffer.from('secret-key').toString('base64');
@@ -42,18 +43,22 @@ test('a SAS may come with a question mark, or in the endpoint', () => {
 
 test('what is wrong is said without the secret', () => {
   const secret = 'SECRETSECRET!';
-  for (const [config, pattern] of [
-    [{ container: 'Photos' }, /container name/],
-    [{ container: 'a--b', account: 'acct' }, /container name/],
-    [{ container: 'photos' }, /account/],
-    [{ container: 'photos', account: 'acct', accountKey: secret }, /base64/],
-    [{ container: 'photos', account: 'acct', sas: secret }, /shared access signature/],
-    [{ container: 'photos', endpoint: `acct?sig=${secret}` }, /URL/],
-    [{ container: 'photos', connectionString: `AccountKey=${secret}` }, /connection string/],
+  for (const [config, code, pattern] of [
+    [{ container: 'Photos' }, 'misplaced', /container name/],
+    [{ container: 'a--b', account: 'acct' }, 'misplaced', /container name/],
+    [{ container: 'photos' }, 'misplaced', /account/],
+    [{ container: 'photos', account: 'acct', accountKey: secret }, 'denied', /base64/],
+    [{ container: 'photos', account: 'acct', sas: secret }, 'denied', /shared access signature/],
+    [{ container: 'photos', endpoint: `acct?sig=${secret}` }, 'misplaced', /URL/],
+    [{ container: 'photos', connectionString: `AccountKey=${secret}` }, 'denied', /connection string/],
   ] as const) {
     assert.throws(
       () => resolveTarget(config),
-      (error: Error) => pattern.test(error.message) && !error.message.includes(secret),
+      (error) =>
+        error instanceof StoreFailure &&
+        error.code === code &&
+        pattern.test(error.message) &&
+        !error.message.includes(secret),
     );
   }
 });

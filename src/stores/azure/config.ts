@@ -1,3 +1,5 @@
+import { StoreFailure } from '../../model/failure.ts';
+
 /**
  * Where a container is and how to get in. Credentials in the order in which they are taken: the connection
  * string, an account key, a shared access signature, and without any of them the default credential of
@@ -40,12 +42,13 @@ const emulator = {
   BlobEndpoint: 'http://127.0.0.1:10000/devstoreaccount1',
 };
 
-/** Throws an Error for a person, free of secrets, when the configuration does not name one container and one way in. */
+/** Free of secrets: `misplaced` when the configuration does not name one container, `denied` when not one way in. */
 export function resolveTarget(config: AzureStoreConfig): AzureTarget {
   const { container } = config;
   // Letters, digits and single hyphens; system containers ($root, $web) begin with a dollar.
   if (!/^(\$root|\$web|(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*)$/.test(container)) {
-    throw new Error(
+    throw new StoreFailure(
+      'misplaced',
       `azure: "${container}" is not a container name: use 3 to 63 lower case letters, digits and single hyphens`,
     );
   }
@@ -78,7 +81,8 @@ function fromConnectionString(text: string): Given {
   const sas = fields.get('sharedaccesssignature');
   const endpoint = fields.get('blobendpoint') ?? composedEndpoint(fields, account);
   if (endpoint === undefined || (accountKey === undefined && sas === undefined)) {
-    throw new Error(
+    throw new StoreFailure(
+      'denied',
       'azure: the connection string needs AccountName and AccountKey, or BlobEndpoint and SharedAccessSignature; ' +
         'copy it from "Access keys" or "Shared access signature" of the storage account',
     );
@@ -100,15 +104,20 @@ function composedEndpoint(fields: Map<string, string>, account: string | undefin
 function endpointOf(given: Given): URL {
   const text = given.endpoint ?? (given.account && `https://${given.account}.blob.core.windows.net`);
   if (!text)
-    throw new Error(
+    throw new StoreFailure(
+      'misplaced',
       'azure: give `account`, `endpoint` or `connectionString`: the storage account is unknown',
     );
   // The text may carry a signature in its query, so it is not repeated.
   if (!URL.canParse(text))
-    throw new Error('azure: the endpoint is not a URL; it looks like https://ACCOUNT.blob.core.windows.net');
+    throw new StoreFailure(
+      'misplaced',
+      'azure: the endpoint is not a URL; it looks like https://ACCOUNT.blob.core.windows.net',
+    );
   const url = new URL(text);
   if (url.protocol !== 'https:' && url.protocol !== 'http:') {
-    throw new Error(
+    throw new StoreFailure(
+      'misplaced',
       `azure: the endpoint begins with ${url.protocol} and must be https (or http for an emulator)`,
     );
   }
@@ -128,14 +137,18 @@ function secretOf(given: Given, endpoint: URL): Secret {
   if (sas !== '') {
     const query = sas.replace(/^\?/, '').replace(/[\s&]+$/, '');
     if (!/(^|&)sig=/.test(query) || /\s/.test(query)) {
-      throw new Error(
+      throw new StoreFailure(
+        'denied',
         'azure: `sas` is not a shared access signature; it is a query string with se=, sp= and sig=',
       );
     }
     return { kind: 'sas', query };
   }
   if (endpoint.protocol !== 'https:') {
-    throw new Error('azure: an http endpoint needs an account key or a SAS: tokens are sent over https only');
+    throw new StoreFailure(
+      'denied',
+      'azure: an http endpoint needs an account key or a SAS: tokens are sent over https only',
+    );
   }
   return { kind: 'default-credential' };
 }
@@ -143,14 +156,16 @@ function secretOf(given: Given, endpoint: URL): Secret {
 function accountIn(endpoint: URL): string {
   const first = endpoint.pathname.split('/')[1];
   const account = first || endpoint.hostname.split('.')[0];
-  if (!account) throw new Error('azure: `accountKey` needs `account`, the name of the storage account');
+  if (!account)
+    throw new StoreFailure('denied', 'azure: `accountKey` needs `account`, the name of the storage account');
   return account;
 }
 
 function decodeKey(text: string): Uint8Array {
   const key = Buffer.from(text, 'base64');
   if (key.length === 0 || !/^[A-Za-z0-9+/]+={0,2}$/.test(text)) {
-    throw new Error(
+    throw new StoreFailure(
+      'denied',
       'azure: the account key is not base64; copy key1 or key2 from "Access keys" of the storage account',
     );
   }

@@ -69,7 +69,7 @@ const maxPartBytes = 4_000 * mebibyte;
 const maxParts = 50_000;
 
 /**
- * Block blobs of one container. Throws an Error for a person when the configuration is not usable; sends
+ * Block blobs of one container. Throws `denied` or `misplaced` when the configuration is not usable; sends
  * nothing before the first verb. The token is the ETag: every write makes a new one, of metadata too, but a
  * native change of index tags does not.
  */

@@ -118,7 +118,8 @@ function addUserHeaders(headers: Record<string, string>, user: Entries, rules: M
     bytes += name.length + text.length + rules.bytesPerEntry;
   }
   if (bytes > rules.maxMetadataBytes) {
-    throw invalid(`the user metadata is ${bytes} bytes long as sent; S3 takes ${rules.maxMetadataBytes}`);
+    const what = `the user metadata is ${bytes} bytes long as sent; S3 takes ${rules.maxMetadataBytes}`;
+    throw invalid(`${what}. Write the object again with less of it`);
   }
 }
 
