@@ -1,10 +1,10 @@
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import type { ServerName, SiteConfig } from '../test/servers/start.ts';
 import { s3Product } from './copying.ts';
+import { folderOnDisk } from './folders.ts';
 import { type Setting, startPlace } from './setting.ts';
 
 /** One write of 4 KiB; milliseconds. */
@@ -31,7 +31,7 @@ export async function runDelay(
   writes: number,
 ): Promise<DelayResult> {
   const places = await Promise.all([s3Product, ...targets].map((product) => startPlace(product, setting)));
-  const folder = mkdtempSync(join(tmpdir(), 'isobar-bench-'));
+  const folder = folderOnDisk();
   try {
     const sites: Record<string, SiteConfig> = {};
     for (const [at, place] of places.entries()) {

@@ -1,8 +1,8 @@
-import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { build } from '../scripts/build.ts';
 import type { SiteConfig } from '../test/servers/start.ts';
+import { folderOnDisk } from './folders.ts';
 import type { Command } from './measured.ts';
 import { published } from './published.ts';
 
@@ -25,7 +25,7 @@ export function configText(sites: Sites, state: string): string {
 
 /** Isobar as a person runs it: `isobar sync`, with a state folder of its own. */
 export class Isobar {
-  readonly #folder = mkdtempSync(join(tmpdir(), 'isobar-bench-'));
+  readonly #folder = folderOnDisk();
   readonly sites: Sites;
 
   constructor(sites: Sites) {
@@ -51,26 +51,17 @@ export class Isobar {
 
 const root = join(import.meta.dirname, '..');
 
-/** Builds the program as it is published: compiled, so that no run pays for TypeScript. */
+/** Builds the program as it is published: compiled and bundled, so that no run pays for TypeScript. */
 export async function buildIsobar(): Promise<void> {
   rmSync(published, { recursive: true, force: true });
   mkdirSync(published, { recursive: true });
   copyFileSync(join(root, 'package.json'), join(published, 'package.json'));
-  const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
-  execFileSync(process.execPath, [
-    compiler,
-    '-p',
-    join(root, 'tsconfig.build.json'),
-    '--declaration',
-    'false',
-    '--outDir',
-    join(published, 'dist'),
-  ]);
+  await build(join(published, 'dist'));
 }
 
 export function isobarCommand(args: readonly string[]): Command {
   const env = { PATH: process.env.PATH ?? '', HOME: '/nonexistent', NO_COLOR: '1' };
-  return { program: process.execPath, args: [join(published, 'dist', 'cli', 'main.js'), ...args], env };
+  return { program: process.execPath, args: [join(published, 'dist', 'cli', 'main.cjs'), ...args], env };
 }
 
 /** How long the pass itself took, by Isobar's own report: without the start of Node and of the program. */

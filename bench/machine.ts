@@ -14,9 +14,11 @@ export interface Machine {
   readonly rclone: string;
   readonly versitygw: string;
   readonly azurite: string;
+  /** Where the servers keep their data. */
+  readonly serverData: string;
 }
 
-export function describeMachine(): Machine {
+export function describeMachine(serverData: string): Machine {
   const all = cpus();
   return {
     processors: `${all.length} × ${all[0]?.model.trim() ?? 'unknown'}`,
@@ -29,6 +31,7 @@ export function describeMachine(): Machine {
       .replace('rclone ', ''),
     versitygw: goPrograms.versitygw.version,
     azurite: findAzurite()?.version ?? 'absent',
+    serverData,
   };
 }
 

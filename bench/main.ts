@@ -4,6 +4,7 @@ import { loadavg } from 'node:os';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type BenchCell, cellsOf, runCell } from './cells.ts';
+import { placeServers } from './folders.ts';
 import { buildIsobar } from './isobar.ts';
 import { describeMachine } from './machine.ts';
 import { type Recorded, type Results, render } from './report.ts';
@@ -42,7 +43,10 @@ async function bench(): Promise<void> {
   const cells = cellsOf().filter(isWanted);
   if (cells.length === 0) throw new Error(`no cell is named like ${values.cells}; see --list`);
   await buildIsobar();
-  const results: Results = { machine: describeMachine(), cells: values.merge ? earlierCells() : [] };
+  const results: Results = {
+    machine: describeMachine(placeServers()),
+    cells: values.merge ? earlierCells() : [],
+  };
   const begunMs = performance.now();
   for (const [at, cell] of cells.entries()) {
     const spent = ((performance.now() - begunMs) / 60_000).toFixed(1);

@@ -3,6 +3,7 @@
  * `fill` writes what the ledger would know of so many keys at two sites; `run` makes one pass and tells what it took.
  */
 import { setImmediate as turn } from 'node:timers/promises';
+import { keepHeapSmall } from '../src/cli/heap.ts';
 import type { Policy } from '../src/model/policy.ts';
 import type { Replica } from '../src/model/record.ts';
 import type { Stamp } from '../src/model/stamp.ts';
@@ -12,7 +13,6 @@ import { load } from './published.ts';
 const { Dataset } = await load<typeof import('../src/dataset.ts')>('dataset');
 const { openEmbedded } = await load<typeof import('../src/embedded/open.ts')>('embedded/open');
 const { encodeRecord } = await load<typeof import('../src/replicate/records.ts')>('replicate/records');
-const { keepHeapSmall } = await load<typeof import('../src/cli/heap.ts')>('cli/heap');
 const { systemWorld } = await load<typeof import('../src/system-world.ts')>('system-world');
 const { MemoryStore } = await load<typeof import('../src/stores/memory/memory-store.ts')>(
   'stores/memory/memory-store',

@@ -1,6 +1,6 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { folderOnDisk } from './folders.ts';
 import { measureDone } from './measured.ts';
 
 /** A comparing pass over so many keys at two sites, nothing changed. */
@@ -17,7 +17,7 @@ export interface PassResult {
 const program = join(import.meta.dirname, 'pass-process.ts');
 
 export async function runPass(keys: number): Promise<PassResult> {
-  const folder = mkdtempSync(join(tmpdir(), 'isobar-bench-'));
+  const folder = folderOnDisk();
   const command = (what: string) => ({
     program: process.execPath,
     args: [program, what, join(folder, 'state'), String(keys)],

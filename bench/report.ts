@@ -83,8 +83,9 @@ Written by \`npm run bench\`; nothing here is typed by hand but the notes at the
 - Machine: ${machine.processors}, ${machine.memoryGiB.toFixed(0)} GiB, ${machine.system}; clients, servers and proxies share it.
 - Isobar ${machine.isobar}, compiled as it is published, on Node ${machine.node}.
 - rclone ${machine.rclone}, built by \`npm run servers\`.
-- Servers: S3 is ${s3Product} ${machine.versitygw} (on disk), GCS is gcs-memory (this repository's own, in memory, since no
-  other here keeps preconditions; see docs/test-servers.md), Azure is azurite ${machine.azurite} (on disk). Both clients use the same ones.
+- Servers: S3 is ${s3Product} ${machine.versitygw}, GCS is gcs-memory (this repository's own, in memory, since no
+  other here keeps preconditions; see docs/test-servers.md), Azure is azurite ${machine.azurite}. Both clients use the same ones; their data are
+  ${machine.serverData}, Isobar's ledger is on the disk.
 - This run took ${minutes.toFixed(0)} minutes and ${spread} measured rounds per cell. The load average when cells began was ${Math.min(...loads).toFixed(1)} to
   ${highest(loads).toFixed(1)}: what is above about 2 is other work on the machine, which the alternation spreads over both clients.
   ${few(rounds)}

@@ -1,11 +1,12 @@
 import { checkSite } from '../assembly/checks.ts';
-import { runDaemon } from '../assembly/daemon.ts';
 import { type OpenedDataset, openConfigured, openState, type State } from '../assembly/open.ts';
 import { type Config, datasetOf, redact, siteOf } from '../config/index.ts';
 import { systemWorld } from '../system-world.ts';
 import type * as api from './api.ts';
 import { LiveDataset } from './live-dataset.ts';
 import { Tally } from './tally.ts';
+
+export { keepHeapSmall } from './heap.ts';
 
 /** The engine behind the commands; drivers and state are opened when a command first needs them. */
 export const openIsobar: api.OpenIsobar = async (config, options) => new LiveIsobar(config, options);
@@ -53,6 +54,8 @@ class LiveIsobar implements api.Isobar {
     const datasets = options.datasets ?? Object.keys(this.#config.datasets);
     for (const name of datasets) datasetOf(this.#config, name);
     const log = { write: (line: string) => void process.stderr.write(line) };
+    // A web server, logs and metrics, which only the daemon has: more to load than all the rest.
+    const { runDaemon } = await import('../assembly/daemon.ts');
     await runDaemon(
       this.#config,
       await this.#openState(),

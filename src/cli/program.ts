@@ -19,6 +19,8 @@ import { CommandContext, type Context, type GlobalFlags, type Host } from './con
 import { exitCodes, Interrupted, tell } from './failure.ts';
 import { OutputClosed } from './output.ts';
 
+export { Interrupted };
+
 /** The work of a command: its arguments, then its options. Answers with the exit code; anything but a number means 0. */
 // biome-ignore lint/suspicious/noExplicitAny: commander hands over what the command declared
 export type Work = (context: Context, ...parameters: any[]) => Promise<unknown>;

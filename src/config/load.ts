@@ -108,7 +108,8 @@ function unreadable(cause: NodeJS.ErrnoException): { message: string; hint: stri
  */
 function parseWhole(document: ConfigDocument): z.ZodSafeParseResult<ParsedConfig> {
   // An empty message marks what the schema has no words of its own for; issues.ts finds them.
-  const parse = () => configSchema.safeParse(document.data, { error: () => '' });
+  // A file is read once: to compile the checks takes longer than to make them.
+  const parse = () => configSchema.safeParse(document.data, { error: () => '', jitless: true });
   const first = parse();
   if (first.success) return first;
   const converted = first.error.issues.filter((issue) => convert(issue.path as Path, document));
