@@ -13,7 +13,7 @@ export interface Source {
 
 /** The body of one answer; consumed once, by one of its methods, or the connection is not used again. */
 export interface AnswerBody extends AsyncIterable<Uint8Array> {
-  /** The whole body in memory; a view of `into` where that is long enough. */
+  /** The whole body in memory; of a sized one a view of `into` where that is long enough. */
   bytes(into?: Uint8Array): Promise<Uint8Array>;
   /** Throws it away, broken or not; a long one with its connection. */
   dump(): Promise<void>;
@@ -23,7 +23,6 @@ export interface AnswerBody extends AsyncIterable<Uint8Array> {
 
 /** Reading more than this only to throw it away would take longer than a new connection. */
 const dumpedBytes = 128 * 1024;
-const pieceBytes = 128 * 1024;
 /** No caller asks for more in one piece. */
 const maxWholeBytes = 4 * 1024 ** 3;
 
@@ -39,12 +38,9 @@ export class IncomingBody implements AnswerBody {
   /** Bytes that must still come; undefined where only the body itself tells. */
   #left: number | undefined;
   #pieces: Uint8Array[] = [];
-  /** The whole body, while it is read in one piece, and how much of it is there. */
-  #whole: Uint8Array | undefined;
-  #at = 0;
   #received = 0;
-  #inPieces = false;
-  #fresh: Uint8Array | undefined;
+  /** The whole body, while it is read in one piece. */
+  #whole: Uint8Array | undefined;
   #state: 'open' | 'ended' | 'failed' = 'open';
   #error: Error | undefined;
   #waiter: Waiter | undefined;
@@ -62,10 +58,7 @@ export class IncomingBody implements AnswerBody {
 
   /** Where the next bytes may be read to; undefined: wherever the connection likes. */
   target(): Uint8Array | undefined {
-    if (this.#whole) return this.#at < this.#whole.length ? this.#whole.subarray(this.#at) : undefined;
-    if (!this.#inPieces || !this.#left) return undefined;
-    this.#fresh ??= Buffer.allocUnsafeSlow(pieceBytes);
-    return this.#left < pieceBytes ? this.#fresh.subarray(0, this.#left) : this.#fresh;
+    return this.#left ? this.#whole?.subarray(this.#received) : undefined;
   }
 
   /** Takes bytes, and tells how many of them were of this body and whether it wants more at once. */
@@ -125,7 +118,6 @@ export class IncomingBody implements AnswerBody {
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
-    this.#inPieces = true;
     try {
       for (;;) {
         const pieces = this.#pieces.splice(0);
@@ -144,9 +136,10 @@ export class IncomingBody implements AnswerBody {
     const size = this.#left! + this.#received;
     if (size > maxWholeBytes) throw new Error(`the answer announces ${size} bytes`);
     const whole = into && into.length >= size ? into.subarray(0, size) : Buffer.allocUnsafeSlow(size);
+    let at = 0;
     for (const piece of this.#pieces.splice(0)) {
-      whole.set(piece, this.#at);
-      this.#at += piece.length;
+      whole.set(piece, at);
+      at += piece.length;
     }
     this.#whole = whole;
     await this.#more();
@@ -154,15 +147,12 @@ export class IncomingBody implements AnswerBody {
 
   #keep(bytes: Uint8Array): void {
     if (bytes.length === 0) return;
+    const at = this.#received;
     this.#received += bytes.length;
     if (this.#left !== undefined) this.#left -= bytes.length;
     if (this.#whole) {
       // Read there already, but for what came in the connection's own buffer.
-      if (bytes.buffer !== this.#whole.buffer) this.#whole.set(bytes, this.#at);
-      this.#at += bytes.length;
-    } else if (this.#fresh && bytes.buffer === this.#fresh.buffer && bytes.length > pieceBytes / 2) {
-      this.#fresh = undefined;
-      this.#pieces.push(bytes);
+      if (bytes.buffer !== this.#whole.buffer) this.#whole.set(bytes, at);
     } else this.#pieces.push(Uint8Array.prototype.slice.call(bytes));
   }
 
@@ -183,7 +173,6 @@ export class IncomingBody implements AnswerBody {
 
   #end(): void {
     this.#state = 'ended';
-    this.#fresh = undefined;
     this.#source.done();
     this.#wake();
   }

@@ -1,10 +1,12 @@
-const maxLineBytes = 16 * 1024;
+/** Between the data of two chunks, or after the last: an endless answer must not look busy. */
+const maxBetweenBytes = 16 * 1024;
 
 /** Takes the chunks of a body apart (RFC 9112, 7.1), however the bytes arrive. */
 export class ChunkedBody {
   /** Of the chunk that is being read; undefined between chunks. */
   #left: number | undefined;
   #line = '';
+  #betweenBytes = 0;
   #part: 'size' | 'data' | 'end-of-data' | 'trailers' | 'done' = 'size';
 
   get isDone(): boolean {
@@ -33,7 +35,8 @@ export class ChunkedBody {
     const end = bytes.indexOf(0x0a, from);
     const to = end < 0 ? bytes.length : end;
     this.#line += Buffer.from(bytes.buffer, bytes.byteOffset + from, to - from).toString('latin1');
-    if (this.#line.length > maxLineBytes) throw new Error('the answer has a chunk without a size');
+    this.#betweenBytes += to - from;
+    if (this.#betweenBytes > maxBetweenBytes) throw new Error('the answer has chunks without data');
     if (end < 0) return to;
     if (!this.#line.endsWith('\r')) throw new Error('the answer has a malformed chunk');
     this.#lineEnded(this.#line.slice(0, -1));
@@ -47,6 +50,7 @@ export class ChunkedBody {
       if (!size) throw new Error('the answer has a chunk without a size');
       this.#left = Number.parseInt(size[1]!, 16);
       this.#part = this.#left === 0 ? 'trailers' : 'data';
+      this.#betweenBytes = 0;
     } else if (this.#part === 'end-of-data') {
       if (line !== '') throw new Error('the answer has a chunk that is longer than its size');
       this.#part = 'size';

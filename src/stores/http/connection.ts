@@ -1,13 +1,16 @@
 import { connect as connectTcp, isIP, type OnReadOpts, type Socket } from 'node:net';
 import { type ConnectionOptions, connect as connectTls } from 'node:tls';
 import { EndOfStream, IncomingBody } from './body.ts';
-import { type AnswerHead, parseHead, requestHead } from './head.ts';
-import type { HttpAnswer, HttpRequest, HttpSettings } from './send.ts';
+import { type AnswerHead, parseHead, type WireRequest } from './head.ts';
+import type { HttpAnswer, HttpSettings } from './send.ts';
 
 const ownBufferBytes = 32 * 1024;
+/** Those of interim answers included. */
 const maxHeadBytes = 64 * 1024;
 /** Header and body go in one piece up to here. */
 const joinedBytes = 32 * 1024;
+/** Given more at once, TLS keeps a copy of all of it, takes three times as long and shows no life meanwhile. */
+const tlsPortionBytes = 256 * 1024;
 const endOfHead = Buffer.from('\r\n\r\n');
 
 /** What a pool needs to know of its connections. */
@@ -20,7 +23,7 @@ export interface Keeper {
 }
 
 interface Exchange {
-  readonly method: HttpRequest['method'];
+  readonly method: WireRequest['method'];
   readonly resolve: (answer: HttpAnswer) => void;
   readonly reject: (error: Error) => void;
   readonly forgetSignal: () => void;
@@ -28,20 +31,21 @@ interface Exchange {
 
 /**
  * One connection to a server, one request at a time. Reads into memory of its own or of the body that is being
- * received (`onread` of node:net): a stream would allocate and copy every 64 KiB, see docs/decisions.
+ * received (`onread` of node:net): a stream would allocate and copy every 64 KiB, see docs/decisions/http-client.md.
  */
 export class Connection {
   readonly #socket: Socket;
   readonly #keeper: Keeper;
   readonly #settings: HttpSettings;
-  readonly #host: string;
+  readonly #portionBytes: number;
   readonly #own = Buffer.allocUnsafeSlow(ownBufferBytes);
   #target: Uint8Array = this.#own;
   #exchange: Exchange | undefined;
   #head: AnswerHead | undefined;
   #headBytes: Buffer | undefined;
   #body: IncomingBody | undefined;
-  #unsent = 0;
+  #isConnected = false;
+  #isSent = true;
   #isPaused = false;
   #idleMs: number;
   #failure: Error | undefined;
@@ -53,39 +57,37 @@ export class Connection {
   constructor(origin: URL, settings: HttpSettings, keeper: Keeper) {
     this.#keeper = keeper;
     this.#settings = settings;
-    this.#host = origin.host;
     this.#idleMs = settings.idleTimeoutMs;
+    const isTls = origin.protocol === 'https:';
+    this.#portionBytes = isTls ? tlsPortionBytes : Number.POSITIVE_INFINITY;
     this.#socket = open(origin, keeper, {
       buffer: () => this.#nextTarget(),
       callback: (length) => this.#received(this.#target.subarray(0, length)),
     });
     this.#socket.setTimeout(settings.connectTimeoutMs);
-    const connected = origin.protocol === 'https:' ? 'secureConnect' : 'connect';
-    this.#socket.once(connected, () => this.#rearm(settings.silenceTimeoutMs));
+    this.#socket.once(isTls ? 'secureConnect' : 'connect', () => {
+      this.#isConnected = true;
+      this.#rearm(settings.silenceTimeoutMs);
+    });
     this.#socket.on('timeout', () => this.#timedOut());
     this.#socket.on('end', () => this.#fail(new EndOfStream()));
     this.#socket.on('error', (error) => this.#fail(error));
-    this.#socket.on('close', () => this.#fail(new EndOfStream()));
-  }
-
-  get isUsable(): boolean {
-    return this.#failure === undefined;
+    this.#socket.on('close', () => this.destroy());
   }
 
   /** Resolves when the head of the answer has come. The connection is free again when its body has ended. */
-  exchange(request: HttpRequest, signal: AbortSignal): Promise<HttpAnswer> {
-    const body = typeof request.body === 'string' ? Buffer.from(request.body) : request.body;
-    const head = requestHead(request, this.#host, body?.length);
+  exchange(request: WireRequest, signal: AbortSignal): Promise<HttpAnswer> {
     return new Promise((resolve, reject) => {
-      const aborted = () => this.#fail(signal.reason as Error);
+      const aborted = () => this.#fail(new Error('the request was aborted', { cause: signal.reason }));
       const forgetSignal = () => signal.removeEventListener('abort', aborted);
       signal.addEventListener('abort', aborted, { once: true });
       this.#exchange = { method: request.method, resolve, reject, forgetSignal };
       this.hasAnswer = false;
+      if (signal.aborted) aborted();
       if (this.#failure) return this.#fail(this.#failure);
       this.#socket.ref();
       if (this.answered > 0) this.#rearm(this.#settings.silenceTimeoutMs);
-      this.#send(head, body);
+      this.#send(request);
     });
   }
 
@@ -93,10 +95,10 @@ export class Connection {
     this.#fail(new Error('the connection was closed'));
   }
 
-  #send(head: string, body: Uint8Array | undefined): void {
-    this.#unsent = 1;
+  #send({ head, body }: WireRequest): void {
+    this.#isSent = false;
     const sent = () => {
-      this.#unsent = 0;
+      this.#isSent = true;
     };
     if (body === undefined || body.length === 0) this.#socket.write(head, 'latin1', sent);
     else if (body.length <= joinedBytes) {
@@ -107,9 +109,18 @@ export class Connection {
     } else {
       this.#socket.cork();
       this.#socket.write(head, 'latin1');
-      this.#socket.write(body, sent);
+      this.#sendFrom(0, body, sent);
       this.#socket.uncork();
     }
+  }
+
+  #sendFrom(from: number, body: Uint8Array, sent: () => void): void {
+    const to = from + this.#portionBytes;
+    this.#socket.write(body.subarray(from, to), (error) => {
+      if (error) return;
+      if (to < body.length) this.#sendFrom(to, body, sent);
+      else sent();
+    });
   }
 
   #nextTarget(): Uint8Array {
@@ -117,10 +128,11 @@ export class Connection {
     return this.#target;
   }
 
-  /** False stops reading from the socket. */
+  /** False stops reading from the socket; of TLS what has come already still follows. */
   #received(bytes: Uint8Array): boolean {
     try {
-      this.#isPaused = !this.#take(bytes);
+      if (this.#take(bytes)) this.#resume();
+      else this.#isPaused = true;
     } catch (error) {
       this.#fail(error as Error);
       this.#isPaused = true;
@@ -160,23 +172,23 @@ export class Connection {
 
   /** The bytes after the head; undefined while it is not complete. */
   #takeHead(bytes: Uint8Array): Uint8Array | undefined {
-    let all = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-    if (this.#headBytes) all = Buffer.concat([this.#headBytes, all]);
-    for (;;) {
-      const end = all.indexOf(endOfHead);
-      if (end < 0) {
-        if (all.length > maxHeadBytes) throw new Error('the answer has too long a head');
-        this.#headBytes = Buffer.from(all);
-        return undefined;
-      }
-      this.#head = parseHead(all.toString('latin1', 0, end), this.#exchange!.method);
-      all = all.subarray(end + endOfHead.length);
+    const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    const all = this.#headBytes ? Buffer.concat([this.#headBytes, view]) : view;
+    for (let from = 0; ; ) {
+      const end = all.indexOf(endOfHead, from);
+      if (end < 0) break;
+      const head = parseHead(all.toString('latin1', from, end), this.#exchange!.method);
+      from = end + endOfHead.length;
       // 1xx only tells that the answer is still to come; 101 was never asked for.
-      if (this.#head.status === 101) throw new Error('the server switched protocols');
-      if (this.#head.status >= 200) break;
+      if (head.status === 101) throw new Error('the server switched protocols');
+      if (head.status < 200) continue;
+      this.#head = head;
+      this.#headBytes = undefined;
+      return all.subarray(from);
     }
-    this.#headBytes = undefined;
-    return all;
+    if (all.length > maxHeadBytes) throw new Error('the answer has too long a head');
+    this.#headBytes = Buffer.from(all);
+    return undefined;
   }
 
   #resume(): void {
@@ -194,16 +206,13 @@ export class Connection {
     this.#head = undefined;
     if (!head || this.#failure) return;
     this.answered += 1;
+    // Given up a second before the server does, or it would close just when the next request is on its way.
+    const told = /\btimeout=(\d+)/i.exec(head.headers['keep-alive'] ?? '');
+    if (told) this.#idleMs = Math.min(this.#settings.idleTimeoutMs, (Number(told[1]) - 1) * 1000);
     // An answer that came before the whole request had left: the server will not read the rest.
-    if (!head.keepsAlive || this.#unsent > 0) {
+    if (!head.keepsAlive || !this.#isSent || this.#idleMs <= 0) {
       this.destroy();
       return;
-    }
-    const told = /\btimeout=(\d+)/.exec(head.headers['keep-alive'] ?? '');
-    if (told) this.#idleMs = Math.min(this.#settings.idleTimeoutMs, Math.max(1, Number(told[1]) - 1) * 1000);
-    if (this.#isPaused) {
-      this.#isPaused = false;
-      this.#socket.resume();
     }
     this.#rearm(this.#idleMs);
     this.#socket.unref();
@@ -216,7 +225,7 @@ export class Connection {
 
   #timedOut(): void {
     if (!this.#exchange) this.destroy();
-    else this.#fail(new Timeout(this.#socket.connecting ? 'connect' : this.#body ? 'body' : 'head'));
+    else this.#fail(new Timeout(!this.#isConnected ? 'connect' : this.#body ? 'body' : 'head'));
   }
 
   #fail(error: Error): void {
@@ -228,6 +237,8 @@ export class Connection {
     if (this.#body) this.#body.closed(error);
     else exchange?.reject(error);
     if (!first) return;
+    // It may have been the session that the server did not like.
+    if (!this.#isConnected) this.#keeper.session = undefined;
     this.#socket.destroy();
     this.#keeper.gone(this);
   }

@@ -16,8 +16,21 @@ export interface AnswerHead {
   readonly keepsAlive: boolean;
 }
 
-/** The request line and headers, Latin-1. `invalid` for what would be another request than the one that is meant. */
-export function requestHead(request: HttpRequest, host: string, bodyBytes: number | undefined): string {
+/** A request as it goes over the wire. */
+export interface WireRequest {
+  readonly method: HttpRequest['method'];
+  /** Request line and headers, Latin-1. */
+  readonly head: string;
+  readonly body: Uint8Array | undefined;
+}
+
+/** `invalid` for what would be another request than the one that is meant. */
+export function wireRequest(request: HttpRequest, host: string): WireRequest {
+  const body = typeof request.body === 'string' ? Buffer.from(request.body) : request.body;
+  return { method: request.method, head: requestHead(request, host, body?.length), body };
+}
+
+function requestHead(request: HttpRequest, host: string, bodyBytes: number | undefined): string {
   const { method, path, headers } = request;
   if (!/^[\x21-\x7e]+$/.test(path)) throw malformed('path', path);
   let text = `${method} ${path} HTTP/1.1\r\n`;
@@ -46,7 +59,7 @@ function malformed(what: string, value: string): StoreFailure {
 }
 
 const statusLine = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?$/;
-const field = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*$/;
+const field = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)$/;
 
 /**
  * `text` is everything up to the blank line. Throws an `Error` for whatever is not plain HTTP/1: a guess about
@@ -62,13 +75,29 @@ export function parseHead(text: string, method: HttpRequest['method']): AnswerHe
     const match = field.exec(lines[at]!);
     if (!match) throw new Error('the answer has a malformed header');
     const name = match[1]!.toLowerCase();
+    const value = withoutBlanks(match[2]!);
     const earlier = headers[name];
-    headers[name] = earlier === undefined ? match[2]! : `${earlier}, ${match[2]}`;
+    headers[name] = earlier === undefined ? value : `${earlier}, ${value}`;
   }
   const framing = framingOf(status, method, headers);
   const connection = (headers['connection'] ?? '').toLowerCase();
-  const wanted = start[1] === '1' ? !/\bclose\b/.test(connection) : /\bkeep-alive\b/.test(connection);
-  return { status, headers, framing, keepsAlive: wanted && framing.kind !== 'until-close' };
+  // HTTP/1.0 knows no chunks: whoever sends them is not trusted with another request.
+  const mayGoOn = start[1] === '1' || (/\bkeep-alive\b/.test(connection) && framing.kind === 'sized');
+  const keepsAlive = mayGoOn && !/\bclose\b/.test(connection) && framing.kind !== 'until-close';
+  return { status, headers, framing, keepsAlive };
+}
+
+/** `trim` would take bytes of UTF-8 for blanks, and a pattern tries long runs of them again and again. */
+function withoutBlanks(text: string): string {
+  let from = 0;
+  let to = text.length;
+  while (from < to && isBlank(text[from]!)) from++;
+  while (to > from && isBlank(text[to - 1]!)) to--;
+  return text.slice(from, to);
+}
+
+function isBlank(character: string): boolean {
+  return character === ' ' || character === '\t';
 }
 
 const nothing: Framing = { kind: 'sized', bytes: 0 };
@@ -78,18 +107,17 @@ function framingOf(
   method: HttpRequest['method'],
   headers: Readonly<Record<string, string>>,
 ): Framing {
-  if (method === 'HEAD' || status === 204 || status === 304 || status < 200) return nothing;
   const encoding = headers['transfer-encoding'];
   const length = headers['content-length'];
+  if (length !== undefined && !/^\d{1,15}$/.test(length)) throw new Error('the answer tells no valid length');
+  if (method === 'HEAD' || status === 204 || status === 304 || status < 200) return nothing;
   if (encoding !== undefined) {
     if (length !== undefined) throw new Error('the answer tells its length in two ways');
     if (encoding.toLowerCase() !== 'chunked') throw new Error(`the answer is encoded as ${encoding}`);
     return { kind: 'chunked' };
   }
-  if (length === undefined) return { kind: 'until-close' };
-  const [first, ...more] = length.split(/, */);
-  if (!/^\d{1,15}$/.test(first!) || more.some((other) => other !== first)) {
-    throw new Error('the answer tells no valid length');
-  }
-  return { kind: 'sized', bytes: Number(first) };
+  if (length !== undefined) return { kind: 'sized', bytes: Number(length) };
+  // A range has a length, and what breaks off must not look like one.
+  if (status === 206) throw new Error('the answer tells no length');
+  return { kind: 'until-close' };
 }

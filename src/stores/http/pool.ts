@@ -8,6 +8,8 @@ interface Waiter {
 
 /** The connections to one origin. Who asks first gets the next one that is free. */
 export class Pool {
+  /** As the header says it. */
+  readonly host: string;
   readonly #origin: URL;
   readonly #settings: HttpSettings;
   readonly #all = new Set<Connection>();
@@ -18,6 +20,7 @@ export class Pool {
   #isClosed = false;
 
   constructor(origin: URL, settings: HttpSettings) {
+    this.host = origin.host;
     this.#origin = origin;
     this.#settings = settings;
     this.#keeper = {

@@ -1,5 +1,6 @@
 import { StoreFailure } from '../../model/failure.ts';
 import { type AnswerBody, EndOfStream } from './body.ts';
+import { wireRequest } from './head.ts';
 import { Pool } from './pool.ts';
 
 /** One request as a driver composes it: `path` carries the query, `headers` are final (signed). */
@@ -39,6 +40,7 @@ export const defaultHttpSettings: HttpSettings = {
 export class HttpClient {
   readonly #settings: HttpSettings;
   readonly #pools = new Map<string, Pool>();
+  #isClosed = false;
 
   constructor(settings: Partial<HttpSettings> = {}) {
     this.#settings = { ...defaultHttpSettings, ...settings };
@@ -55,28 +57,30 @@ export class HttpClient {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     for (const pool of this.#pools.values()) pool.close();
-    this.#pools.clear();
   }
 
   async #send(request: HttpRequest, signal: AbortSignal): Promise<HttpAnswer> {
     const pool = this.#pool(request.origin);
+    const wire = wireRequest(request, pool.host);
     const connection = await pool.acquire(signal);
     const isUsed = connection.answered > 0;
     try {
-      return await connection.exchange(request, signal);
+      return await connection.exchange(wire, signal);
     } catch (cause) {
       // The server may close a connection just when it is used again. What only reads may be asked once more.
       const repeatable = request.method === 'GET' || request.method === 'HEAD';
       const wasStale = isUsed && !connection.hasAnswer && isClosing(cause);
       if (!repeatable || !wasStale || signal.aborted) throw cause;
-      return (await pool.acquire(signal, true)).exchange(request, signal);
+      return (await pool.acquire(signal, true)).exchange(wire, signal);
     }
   }
 
   #pool(origin: string): Pool {
     const known = this.#pools.get(origin);
     if (known) return known;
+    if (this.#isClosed) throw new Error('the client is closed');
     const pool = new Pool(new URL(origin), this.#settings);
     this.#pools.set(origin, pool);
     return pool;

@@ -137,7 +137,10 @@ const entity = /&(?:#x([0-9a-f]{1,6})|#([0-9]{1,7})|(amp|lt|gt|quot|apos));/gi;
 const named: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" };
 
 /** In one pass: `&amp;lt;` is `&lt;`. */
-function decodeEntities(text: string): string {
+function decodeEntities(escaped: string): string {
+  if (!escaped.includes('&')) return escaped;
+  // Every ETag has two of these, and seldom anything else; what they become begins no entity.
+  const text = escaped.replaceAll('&quot;', '"');
   if (!text.includes('&')) return text;
   return text.replaceAll(entity, (all, hex?: string, decimal?: string, name?: string) => {
     if (name !== undefined) return named[name] ?? all;

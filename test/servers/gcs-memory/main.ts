@@ -238,7 +238,7 @@ async function compose({ request, response, query, names }: Call): Promise<void>
   if (sourceObjects.length < 1 || sourceObjects.length > 32)
     throw new Refusal(400, 'invalid', 'one to 32 source objects');
   const bucket = bucketOf(names[0]);
-  const content = new Content();
+  const content = new Content(false);
   let components = 0;
   for (const source of sourceObjects) {
     const found = bucket.get(source.name, source.generation);
@@ -255,7 +255,7 @@ async function rewrite({ request, response, query, names }: Call): Promise<void>
   const given = await bodyJson(request);
   const found = bucketOf(from).get(source, query.get('sourceGeneration') ?? undefined);
   check(found, conditionsOf(query, 'ifSource'));
-  const content = new Content();
+  const content = new Content(found.md5Hash !== undefined);
   for (const chunk of found.body) content.add(chunk);
   // Without a resource the source's attributes go along, with one it replaces them all.
   const attributes = pick(Object.keys(given).length > 0 ? (given as Attributes) : found);

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import { crc32c, encodeCrc32c } from './crc32c.ts';
 
 /** What a client may set of an object. */
@@ -72,14 +72,19 @@ export function check(object: StoredObject | undefined, conditions: Conditions, 
 
 /** Bytes with their digests, taken as they come. */
 export class Content {
-  readonly #md5 = createHash('md5');
+  readonly #md5: Hash | undefined;
   #crc = 0;
   #size = 0;
   readonly chunks: Buffer[] = [];
 
+  /** Composed objects have no MD5. */
+  constructor(withMd5 = true) {
+    this.#md5 = withMd5 ? createHash('md5') : undefined;
+  }
+
   add(chunk: Buffer): void {
     if (chunk.length === 0) return;
-    this.#md5.update(chunk);
+    this.#md5?.update(chunk);
     this.#crc = crc32c(chunk, this.#crc);
     this.#size += chunk.length;
     this.chunks.push(chunk);
@@ -93,8 +98,8 @@ export class Content {
     return encodeCrc32c(this.#crc);
   }
 
-  get md5Hash(): string {
-    return this.#md5.copy().digest('base64');
+  get md5Hash(): string | undefined {
+    return this.#md5?.copy().digest('base64');
   }
 }
 
@@ -164,7 +169,7 @@ export class Bucket {
       body: content.chunks,
       size: content.size,
       crc32c: content.crc32c,
-      md5Hash: components === undefined ? content.md5Hash : undefined,
+      md5Hash: content.md5Hash,
       componentCount: components,
       timeCreated: now,
       updated: now,
