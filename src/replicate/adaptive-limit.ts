@@ -20,6 +20,7 @@ export class AdaptiveLimit {
   readonly #best = new WindowedLeast(bestOver);
   #usualMs = 0;
   #answersSinceShrink = 0;
+  #inUseAtShrink = 0;
 
   constructor(settings: AdaptiveSettings = defaultAdaptiveSettings) {
     this.#settings = settings;
@@ -59,7 +60,8 @@ export class AdaptiveLimit {
 
   /** `smallMs`: how long a request with a small body took; undefined for others. */
   leave(outcome: { readonly throttled: boolean; readonly smallMs?: number | undefined }): void {
-    if (outcome.throttled) this.#shrink(2 / 3);
+    this.#answersSinceShrink += 1;
+    if (outcome.throttled) this.#shrink(2 / 3, Math.max(this.#limit / 2, this.#inUseAtShrink));
     else this.#learn(outcome.smallMs);
     this.#inUse -= 1;
     while (this.#inUse < this.limit && this.#waiting.length > 0) {
@@ -69,22 +71,22 @@ export class AdaptiveLimit {
   }
 
   #learn(smallMs: number | undefined): void {
-    this.#answersSinceShrink += 1;
     if (smallMs !== undefined) {
       this.#best.add(smallMs);
       this.#usualMs = this.#usualMs === 0 ? smallMs : this.#usualMs * 0.9 + smallMs * 0.1;
     }
     const isSlow = this.#usualMs > this.#best.value * this.#settings.slowFactor + 20;
     // Other requests tell nothing new of how slow it is: only a small one may shrink the limit.
-    if (isSlow && smallMs !== undefined) this.#shrink(0.9);
+    if (isSlow && smallMs !== undefined) this.#shrink(0.9, this.#limit / 2);
     else if (!isSlow && this.#inUse >= this.limit)
       this.#limit = Math.min(this.#settings.most, this.#limit + 1);
   }
 
-  /** At most once per round of answers, or one burst of refusals would starve the site. */
-  #shrink(factor: number): void {
-    if (this.#answersSinceShrink < this.#limit / 2) return;
+  /** Not before so many answers: what was under way at the last time tells nothing new, and one burst would starve the site. */
+  #shrink(factor: number, answers: number): void {
+    if (this.#answersSinceShrink < answers) return;
     this.#answersSinceShrink = 0;
+    this.#inUseAtShrink = this.#inUse;
     this.#limit = Math.max(4, this.#limit * factor);
   }
 }

@@ -11,6 +11,9 @@ import { main, Place } from './place.ts';
 
 // The first Ctrl-C stops in good order, the second at once; whatever was under way, the next sync converges.
 
+/** In which /proc counts processor time (proc_pid_stat(5)). */
+const ticksPerSecond = 100;
+
 /** An `isobar` whose stdout nobody reads until `read` is called. */
 class Running {
   readonly #child: ChildProcessWithoutNullStreams;
@@ -43,14 +46,15 @@ class Running {
     this.#child.stdout.resume();
   }
 
-  /** Waits until it does nothing any more. */
+  /** Waits until it does next to nothing: for a second at most a tenth of what a processor can. */
   async stuck(): Promise<void> {
-    const ticks = () => statFields(String(this.#child.pid))?.slice(11, 13).join() ?? 'gone';
-    for (let [last, quiet] = [ticks(), 0]; quiet < 20; ) {
-      await sleep(50);
+    const ticks = () =>
+      (statFields(String(this.#child.pid))?.slice(11, 13) ?? []).reduce((a, b) => a + Number(b), 0);
+    for (let last = Number.NEGATIVE_INFINITY; ; ) {
       const now = ticks();
-      quiet = now === last ? quiet + 1 : 0;
+      if (now - last <= ticksPerSecond / 10) return;
       last = now;
+      await sleep(1_000);
     }
   }
 
