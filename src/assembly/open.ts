@@ -8,7 +8,7 @@ import type { ChangeSource } from '../ports/change-source.ts';
 import type { Capabilities, ObjectStore } from '../ports/object-store.ts';
 import type { World } from '../ports/world.ts';
 import { Records } from '../replicate/records.ts';
-import { probeCapabilities } from './probe.ts';
+import { probe } from './probe.ts';
 import { openStore } from './stores.ts';
 
 export interface State {
@@ -54,7 +54,7 @@ export async function openConfigured(
         ] as const,
     ),
   );
-  const stores = new Map<SiteId, ObjectStore>(opened);
+  const stores = new Map<SiteId, ObjectStore>(opened.map(([site, { store }]) => [site, store]));
   const dataset = new Dataset({
     policy,
     stores,
@@ -68,9 +68,16 @@ export async function openConfigured(
     dataset,
     async close() {
       await dataset.close();
+      await Promise.all(opened.map(([, { cleaned }]) => cleaned));
       await Promise.all([...stores.values()].map((store) => store.close()));
     },
   };
+}
+
+interface Opened {
+  readonly store: ObjectStore;
+  /** Nobody waits for what a probe left to be removed, but for the end. */
+  readonly cleaned?: Promise<void>;
 }
 
 /**
@@ -83,26 +90,23 @@ async function openProbed(
   records: Records,
   world: World,
   notice: (text: string) => void,
-): Promise<ObjectStore> {
+): Promise<Opened> {
   const { limits: _, accept, ...identity } = config.sites[site]!;
   const probedAs = createHash('sha256').update(JSON.stringify(identity)).digest('base64url').slice(0, 16);
   const known = await records.siteState(site);
   if (known.probedAs === probedAs && known.capabilities) {
-    return openStore(
-      config.sites[site]!,
-      accepting(known.capabilities as unknown as Capabilities, accept),
-      notice,
-    );
+    const capabilities = accepting(known.capabilities as unknown as Capabilities, accept);
+    return { store: await openStore(config.sites[site]!, capabilities, notice) };
   }
   const store = await openStore(config.sites[site]!, undefined, notice);
   try {
-    const found = await probeCapabilities(store, world, AbortSignal.timeout(20_000));
-    await records.updateSite(site, { probedAs, capabilities: { ...found } });
-    await store.close();
-    return openStore(config.sites[site]!, accepting(found, accept), notice);
+    const { capabilities, clean } = await probe(store, world, AbortSignal.timeout(20_000));
+    const cleaned = clean().then(() => store.close());
+    await records.updateSite(site, { probedAs, capabilities: { ...capabilities } });
+    return { store: await openStore(config.sites[site]!, accepting(capabilities, accept), notice), cleaned };
   } catch (failure) {
     if (!(failure instanceof StoreFailure) && !isTimeout(failure)) throw failure;
-    return store;
+    return { store };
   }
 }
 

@@ -5,29 +5,44 @@ import type { World } from '../ports/world.ts';
 
 const racers = 6;
 
+export interface Probed {
+  readonly capabilities: Capabilities;
+  /** Removes what the probe wrote; never throws. */
+  clean(): Promise<void>;
+}
+
 /**
  * Finds out what a store really promises, by trying it: stale conditions, and races with exactly one winner.
- * Uses keys below `.isobar/probe/` and removes them again. Throws the store's own failure when it cannot be used.
+ * Uses keys below `.isobar/probe/`. Throws the store's own failure when it cannot be used.
  */
+export async function probe(store: ObjectStore, world: World, signal: AbortSignal): Promise<Probed> {
+  const key = `.isobar/probe/${world.uniqueId()}`;
+  const trial = new Probe(store, key, signal);
+  const clean = () => trial.clean();
+  try {
+    // Side by side, each under keys of its own: far from the store every step is a round trip.
+    const [conditions, complete, tags, keys] = await allOf([
+      trial.conditions(),
+      trial.complete(),
+      store.capabilities.tags ? trial.tags() : false,
+      trial.keys(),
+    ]);
+    return { capabilities: { ...store.capabilities, ...conditions, complete, tags, keys }, clean };
+  } catch (failure) {
+    await clean();
+    throw failure;
+  }
+}
+
+/** As `probe`, and nothing is left when it resolves. */
 export async function probeCapabilities(
   store: ObjectStore,
   world: World,
   signal: AbortSignal,
 ): Promise<Capabilities> {
-  const key = `.isobar/probe/${world.uniqueId()}`;
-  const probe = new Probe(store, key, signal);
-  try {
-    // Side by side, each under keys of its own: far from the store every step is a round trip.
-    const [conditions, complete, tags, keys] = await allOf([
-      probe.conditions(),
-      probe.complete(),
-      store.capabilities.tags ? probe.tags() : false,
-      probe.keys(),
-    ]);
-    return { ...store.capabilities, ...conditions, complete, tags, keys };
-  } finally {
-    await probe.clean();
-  }
+  const { capabilities, clean } = await probe(store, world, signal);
+  await clean();
+  return capabilities;
 }
 
 /** As `Promise.all`, but nothing is still under way when it throws. */
