@@ -8,7 +8,7 @@ import type { ChangeSource } from '../ports/change-source.ts';
 import type { Capabilities, ObjectStore } from '../ports/object-store.ts';
 import type { World } from '../ports/world.ts';
 import { Records } from '../replicate/records.ts';
-import { probe } from './probe.ts';
+import { type Probed, probe } from './probe.ts';
 import { openStore } from './stores.ts';
 
 export interface State {
@@ -99,14 +99,21 @@ async function openProbed(
     return { store: await openStore(config.sites[site]!, capabilities, notice) };
   }
   const store = await openStore(config.sites[site]!, undefined, notice);
+  const probed = await probeIfThere(store, world);
+  if (!probed) return { store };
+  const cleaned = probed.clean().then(() => store.close());
+  await records.updateSite(site, { probedAs, capabilities: { ...probed.capabilities } });
+  const capabilities = accepting(probed.capabilities, accept);
+  return { store: await openStore(config.sites[site]!, capabilities, notice), cleaned };
+}
+
+/** Undefined when the store could not be tried. */
+async function probeIfThere(store: ObjectStore, world: World): Promise<Probed | undefined> {
   try {
-    const { capabilities, clean } = await probe(store, world, AbortSignal.timeout(20_000));
-    const cleaned = clean().then(() => store.close());
-    await records.updateSite(site, { probedAs, capabilities: { ...capabilities } });
-    return { store: await openStore(config.sites[site]!, accepting(capabilities, accept), notice), cleaned };
+    return await probe(store, world, AbortSignal.timeout(20_000));
   } catch (failure) {
-    if (!(failure instanceof StoreFailure) && !isTimeout(failure)) throw failure;
-    return { store };
+    if (failure instanceof StoreFailure || isTimeout(failure)) return undefined;
+    throw failure;
   }
 }
 
