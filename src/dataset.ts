@@ -19,7 +19,7 @@ import { BodyPool } from './replicate/body-pool.ts';
 import { Breaker } from './replicate/breaker.ts';
 import { DeletionGuard } from './replicate/deletion-guard.ts';
 import { type Explained, explain } from './replicate/explain.ts';
-import { GuardedStore, type RequestReport } from './replicate/guarded-store.ts';
+import { GuardedStore, type Ready, type RequestReport } from './replicate/guarded-store.ts';
 import { type SiteStatus, statusOf } from './replicate/lag.ts';
 import { onlooker } from './replicate/onlooker.ts';
 import { type Fetched, get } from './replicate/read.ts';
@@ -36,6 +36,8 @@ export type { Explained, Listed, SyncResult };
 export interface DatasetParts {
   readonly policy: Policy;
   readonly stores: ReadonlyMap<SiteId, ObjectStore>;
+  /** What rests on a store's promises waits for these; undefined: they are known. Listings do not wait. */
+  readonly ready?: ReadonlyMap<SiteId, Ready>;
   /** Requests under way at once, per site; default 96. */
   readonly concurrency?: ReadonlyMap<SiteId, number>;
   readonly ledger: Ledger;
@@ -130,6 +132,7 @@ export class Dataset {
   async sync(options: PassOptions, signal: AbortSignal): Promise<SyncResult> {
     const replicator = this.#working();
     replicator.start();
+    this.#getReady(signal);
     const draining = new AbortController();
     const drained = replicator.consume(AbortSignal.any([signal, draining.signal]));
     try {
@@ -172,12 +175,18 @@ export class Dataset {
   async watch(options: { readonly scanEveryMs: number }, signal: AbortSignal): Promise<void> {
     const replicator = this.#working();
     replicator.start();
+    this.#getReady(signal);
     const accept = (changes: Parameters<Bus['publish']>[0]) => this.#shell.bus.publish(changes);
     await Promise.all([
       replicator.consume(signal),
       this.#scanForever(replicator, options.scanEveryMs, signal),
       ...(this.#parts.sources ?? []).map((source) => source.watch(accept, signal)),
     ]);
+  }
+
+  /** Sites are tried side by side with their listings; whoever needs the answer waits for it. */
+  #getReady(signal: AbortSignal): void {
+    for (const ready of this.#parts.ready?.values() ?? []) ready('write', signal)?.catch(() => {});
   }
 
   status(): Promise<SiteStatus[]> {
@@ -309,11 +318,13 @@ function guardedSite(parts: DatasetParts, id: SiteId): Site {
   const most = parts.concurrency?.get(id) ?? defaultAdaptiveSettings.most;
   const limit = new AdaptiveLimit({ ...defaultAdaptiveSettings, most });
   const request = parts.events?.request;
+  const ready = parts.ready?.get(id);
   const store = new GuardedStore({
     store: parts.stores.get(id)!,
     world: parts.world,
     breaker,
     limit,
+    ...(ready ? { ready } : {}),
     ...(request ? { report: (report) => request(id, report) } : {}),
   });
   return { id, store, breaker };

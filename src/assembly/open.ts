@@ -2,13 +2,12 @@ import { createHash } from 'node:crypto';
 import { type Config, datasetOf, toPolicy } from '../config/index.ts';
 import { Dataset, type DatasetParts } from '../dataset.ts';
 import { openEmbedded } from '../embedded/open.ts';
-import { StoreFailure } from '../model/failure.ts';
 import type { SiteId } from '../model/version.ts';
 import type { ChangeSource } from '../ports/change-source.ts';
 import type { Capabilities, ObjectStore } from '../ports/object-store.ts';
 import type { World } from '../ports/world.ts';
 import { Records } from '../replicate/records.ts';
-import { type Probed, probe } from './probe.ts';
+import { Probing } from './probing.ts';
 import { openStore } from './stores.ts';
 
 export interface State {
@@ -45,19 +44,21 @@ export async function openConfigured(
 ): Promise<OpenedDataset> {
   const policy = toPolicy(config, name);
   const records = new Records(state.ledger, name);
-  const opened = await Promise.all(
-    datasetOf(config, name).sites.map(
-      async (site) =>
-        [
-          site,
-          await openProbed(config, site, records, world, (text) => options.events?.noticed?.({ site, text })),
-        ] as const,
+  const notice = (site: SiteId) => (text: string) => options.events?.noticed?.({ site, text });
+  const opened = new Map(
+    await Promise.all(
+      datasetOf(config, name).sites.map(
+        async (site) => [site, await openSite(config, site, records, world, notice(site))] as const,
+      ),
     ),
   );
-  const stores = new Map<SiteId, ObjectStore>(opened.map(([site, { store }]) => [site, store]));
+  const stores = new Map<SiteId, ObjectStore>([...opened].map(([site, { store }]) => [site, store]));
   const dataset = new Dataset({
     policy,
     stores,
+    ready: new Map(
+      [...opened].map(([site, { probing }]) => [site, (need, signal) => probing?.ready(need, signal)]),
+    ),
     concurrency: new Map(policy.sites.map((site) => [site, config.sites[site]!.limits.concurrency])),
     ledger: state.ledger,
     bus: state.bus,
@@ -68,7 +69,7 @@ export async function openConfigured(
     dataset,
     async close() {
       await dataset.close();
-      await Promise.all(opened.map(([, { cleaned }]) => cleaned));
+      await Promise.all([...opened.values()].map(({ probing }) => probing?.close()));
       await Promise.all([...stores.values()].map((store) => store.close()));
     },
   };
@@ -76,15 +77,12 @@ export async function openConfigured(
 
 interface Opened {
   readonly store: ObjectStore;
-  /** Nobody waits for what a probe left to be removed, but for the end. */
-  readonly cleaned?: Promise<void>;
+  /** Absent: what the store promises was found out earlier. */
+  readonly probing?: Probing;
 }
 
-/**
- * What a store promises is probed once per configuration and remembered. A site that cannot be reached now is
- * taken at its provider's word until it can.
- */
-async function openProbed(
+/** What a store promises is probed once per configuration and remembered. */
+async function openSite(
   config: Config,
   site: SiteId,
   records: Records,
@@ -93,32 +91,17 @@ async function openProbed(
 ): Promise<Opened> {
   const { limits: _, accept, ...identity } = config.sites[site]!;
   const probedAs = createHash('sha256').update(JSON.stringify(identity)).digest('base64url').slice(0, 16);
+  const store = await openStore(config.sites[site]!, notice);
   const known = await records.siteState(site);
   if (known.probedAs === probedAs && known.capabilities) {
-    const capabilities = accepting(known.capabilities as unknown as Capabilities, accept);
-    return { store: await openStore(config.sites[site]!, capabilities, notice) };
+    store.settle(accepting(known.capabilities as unknown as Capabilities, accept));
+    return { store };
   }
-  const store = await openStore(config.sites[site]!, undefined, notice);
-  const probed = await probeIfThere(store, world);
-  if (!probed) return { store };
-  const cleaned = probed.clean().then(() => store.close());
-  await records.updateSite(site, { probedAs, capabilities: { ...probed.capabilities } });
-  const capabilities = accepting(probed.capabilities, accept);
-  return { store: await openStore(config.sites[site]!, capabilities, notice), cleaned };
-}
-
-/** Undefined when the store could not be tried. */
-async function probeIfThere(store: ObjectStore, world: World): Promise<Probed | undefined> {
-  try {
-    return await probe(store, world, AbortSignal.timeout(20_000));
-  } catch (failure) {
-    if (failure instanceof StoreFailure || isTimeout(failure)) return undefined;
-    throw failure;
-  }
-}
-
-function isTimeout(failure: unknown): boolean {
-  return failure instanceof Error && failure.name === 'TimeoutError';
+  const settle = async (found: Capabilities, isComplete: boolean) => {
+    if (isComplete) await records.updateSite(site, { probedAs, capabilities: { ...found } });
+    store.settle(accepting(found, accept));
+  };
+  return { store, probing: new Probing(store, world, settle) };
 }
 
 /** A risk that was accepted by name: the condition is sent all the same, and the store may ignore it. */

@@ -1,12 +1,14 @@
 import { StoreFailure } from '../model/failure.ts';
 import { noMetadata } from '../model/metadata.ts';
-import type { Assurance, Capabilities, ObjectStore, Token } from '../ports/object-store.ts';
+import type { Assurance, Capabilities, ObjectStore, Token, Upload } from '../ports/object-store.ts';
 import type { World } from '../ports/world.ts';
 
 const racers = 6;
 
 export interface Probed {
   readonly capabilities: Capabilities;
+  /** False where nothing may be removed: then `remove` is what the provider promises. */
+  readonly removalTried: boolean;
   /** Removes what the probe wrote; never throws. */
   clean(): Promise<void>;
 }
@@ -27,7 +29,8 @@ export async function probe(store: ObjectStore, world: World, signal: AbortSigna
       store.capabilities.tags ? trial.tags() : false,
       trial.keys(),
     ]);
-    return { capabilities: { ...store.capabilities, ...conditions, complete, tags, keys }, clean };
+    const capabilities = { ...store.capabilities, ...conditions, complete, tags, keys };
+    return { capabilities, removalTried: 'remove' in conditions, clean };
   } catch (failure) {
     await clean();
     throw failure;
@@ -40,8 +43,10 @@ export async function probeCapabilities(
   world: World,
   signal: AbortSignal,
 ): Promise<Capabilities> {
-  const { capabilities, clean } = await probe(store, world, signal);
+  const { capabilities, removalTried, clean } = await probe(store, world, signal);
   await clean();
+  if (!removalTried)
+    throw new StoreFailure('denied', 'nothing may be removed here: deletions could not be tried');
   return capabilities;
 }
 
@@ -59,6 +64,7 @@ class Probe {
   readonly #signal: AbortSignal;
   #current: Token | undefined;
   #stale: Token | undefined;
+  #upload: Upload | undefined;
 
   constructor(store: ObjectStore, key: string, signal: AbortSignal) {
     this.#store = store;
@@ -66,11 +72,16 @@ class Probe {
     this.#signal = signal;
   }
 
-  /** One after the other: each step stands on what the one before left. */
-  async conditions(): Promise<Pick<Capabilities, 'create' | 'replace' | 'remove'>> {
+  /** Each step stands on what the one before left; what must be refused is tried side by side. */
+  async conditions(): Promise<Pick<Capabilities, 'create' | 'replace'> & { remove?: Assurance }> {
     const create = await this.#create();
-    const replace = await this.#replace();
-    return { create, replace, remove: await this.#remove() };
+    this.#stale = this.#current;
+    const second = await this.#write('second', this.#current!);
+    if (second === undefined) return { create, replace: 'none', remove: 'none' };
+    this.#current = second;
+    const [replace, late] = await allOf([this.#replaceLate(), this.#removeLate()]);
+    if (late === 'denied') return { create, replace };
+    return { create, replace, remove: late === 'conflict' ? await this.#remove() : 'none' };
   }
 
   async #create(): Promise<Assurance> {
@@ -82,11 +93,7 @@ class Probe {
     return assured(winners.length === 1);
   }
 
-  async #replace(): Promise<Assurance> {
-    this.#stale = this.#current;
-    const second = await this.#write('second', this.#current!);
-    if (second === undefined) return 'none';
-    this.#current = second;
+  async #replaceLate(): Promise<Assurance> {
     const results = await Promise.all(
       Array.from({ length: racers }, (_, i) => this.#write(`late ${i}`, this.#stale!)),
     );
@@ -102,18 +109,27 @@ class Probe {
     const condition = { kind: 'absent' } as const;
     const partSizeBytes = Math.max(this.#store.limits.minPartBytes, body.length);
     const request = { key, size: body.length, partSizeBytes, metadata };
-    await this.#store.write({ key, body: new Uint8Array(), metadata, condition }, this.#signal);
-    const upload = await this.#store.startUpload(request, this.#signal);
+    const [, upload] = await allOf([
+      this.#store.write({ key, body: new Uint8Array(), metadata, condition }, this.#signal),
+      this.#store.startUpload(request, this.#signal),
+    ]);
+    this.#upload = upload;
     const receipt = await this.#store.writePart(upload, { index: 0, bytes: body }, this.#signal);
     const done = await this.#store.completeUpload(upload, [receipt], { condition, metadata }, this.#signal);
-    await this.#store.abortUpload(upload, this.#signal);
     return assured(done.kind === 'conflict');
   }
 
+  async #removeLate(): Promise<'conflict' | 'removed' | 'denied'> {
+    try {
+      return (await this.#store.remove(this.#key, this.#stale!, this.#signal)).kind;
+    } catch (failure) {
+      if (failure instanceof StoreFailure && failure.code === 'denied') return 'denied';
+      throw failure;
+    }
+  }
+
   async #remove(): Promise<Assurance> {
-    if (this.#stale === undefined || this.#current === undefined) return 'none';
-    const early = await this.#store.remove(this.#key, this.#stale, this.#signal);
-    if (early.kind === 'removed') return 'none';
+    if (this.#current === undefined) return 'none';
     const removals = Array.from({ length: racers }, () =>
       this.#store.remove(this.#key, this.#current!, this.#signal),
     );
@@ -133,26 +149,29 @@ class Probe {
 
   /** A server that keeps keys as paths of files bends some keys in silence. */
   async keys(): Promise<NonNullable<Capabilities['keys']>> {
-    if (await this.#comesBack(`${this.#key}-key/x/./y`)) return 'any';
-    return (await this.#comesBack(`${this.#key}-key/a\u0001b`)) ? 'paths' : 'files';
+    const below = `${this.#key}-key/`;
+    const [asPath, asText] = [`${below}x/./y`, `${below}a\u0001b`];
+    await allOf([this.#tryKey(asPath), this.#tryKey(asText)]);
+    const there = new Set<string>();
+    for await (const page of this.#store.list({ prefix: below }, this.#signal)) {
+      for (const { key } of page) there.add(key);
+    }
+    if (there.has(asPath)) return 'any';
+    return there.has(asText) ? 'paths' : 'files';
   }
 
-  async #comesBack(key: string): Promise<boolean> {
+  async #tryKey(key: string): Promise<void> {
     try {
       const condition = { kind: 'absent' } as const;
       await this.#store.write({ key, body: new Uint8Array(), metadata: noMetadata, condition }, this.#signal);
-      for await (const page of this.#store.list({ prefix: `${this.#key}-key/` }, this.#signal)) {
-        if (page.some((entry) => entry.key === key)) return true;
-      }
-      return false;
     } catch (failure) {
-      if (failure instanceof StoreFailure && failure.remedy === 'park') return false;
-      throw failure;
+      if (!(failure instanceof StoreFailure && failure.remedy === 'park')) throw failure;
     }
   }
 
   async clean(): Promise<void> {
     try {
+      if (this.#upload) await this.#store.abortUpload(this.#upload, this.#signal);
       for await (const page of this.#store.list({ prefix: this.#key }, this.#signal)) {
         await Promise.all(page.map(({ key }) => this.#removeNow(key)));
       }

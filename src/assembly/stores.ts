@@ -1,31 +1,28 @@
 import type { SiteConfig } from '../config/sites.ts';
-import type { Capabilities, ObjectStore } from '../ports/object-store.ts';
+import type { DriverStore } from '../ports/object-store.ts';
 
 type Open<K extends SiteConfig['kind']> = (
   config: Extract<SiteConfig, { kind: K }>,
-  capabilities: Capabilities | undefined,
   notice: (text: string) => void,
-) => Promise<ObjectStore>;
+) => Promise<DriverStore>;
 
 /** One line per driver, loaded when a site needs it: an SDK that nobody uses costs nothing. */
 const drivers: { readonly [K in SiteConfig['kind']]: Open<K> } = {
-  s3: async (config, capabilities) => {
+  s3: async (config) => {
     const { createS3Store } = await import('../stores/s3/store.ts');
-    const keys = capabilities?.keys === undefined ? {} : { keys: capabilities.keys };
-    return createS3Store(revealed(config), { ...optional(capabilities), ...keys });
+    return createS3Store(revealed(config));
   },
-  gcs: async (config, capabilities) => {
+  gcs: async (config) => {
     const { createGcsStore } = await import('../stores/gcs/gcs-store.ts');
-    return createGcsStore(revealed(config), optional(capabilities));
+    return createGcsStore(revealed(config));
   },
-  azure: async (config, capabilities) => {
+  azure: async (config) => {
     const { createAzureStore } = await import('../stores/azure/store.ts');
-    return createAzureStore(revealed(config), optional(capabilities));
+    return createAzureStore(revealed(config));
   },
-  filesystem: async (config, capabilities, notice) => {
+  filesystem: async (config, notice) => {
     const { createFilesystemStore } = await import('../stores/filesystem/store.ts');
     return createFilesystemStore(revealed(config), {
-      ...optional(capabilities),
       onSkipped: ({ path, because }) => notice(`${path} is not replicated: ${because}`),
       onKept: ({ path, because }) => notice(`another program's write was kept as ${path}: ${because}`),
     });
@@ -35,15 +32,10 @@ const drivers: { readonly [K in SiteConfig['kind']]: Open<K> } = {
 /** `notice` is told what the store leaves alone or keeps aside, for people. */
 export function openStore(
   config: SiteConfig,
-  capabilities?: Capabilities,
   notice: (text: string) => void = () => {},
-): Promise<ObjectStore> {
+): Promise<DriverStore> {
   const open = drivers[config.kind] as Open<SiteConfig['kind']>;
-  return open(config, capabilities, notice);
-}
-
-function optional(capabilities: Capabilities | undefined): { capabilities?: Capabilities } {
-  return capabilities ? { capabilities } : {};
+  return open(config, notice);
 }
 
 interface Hidden {

@@ -229,3 +229,8 @@ export interface ObjectStore {
 
   close(): Promise<void>;
 }
+
+/** A store as its driver makes it: it promises what its provider does until it is told what a probe found. */
+export interface DriverStore extends ObjectStore {
+  settle(found: Capabilities): void;
+}

@@ -19,6 +19,7 @@ import type {
 import type { World } from '../ports/world.ts';
 import type { AdaptiveLimit } from './adaptive-limit.ts';
 import type { Breaker, RequestKind } from './breaker.ts';
+import { markerKey } from './marker.ts';
 
 /** What the wrapper tells of every request, for metrics. */
 export interface RequestReport {
@@ -38,8 +39,18 @@ export const defaultGuardSettings: GuardSettings = { tries: 4, firstPauseMs: 100
 
 const smallBytes = 64 * 1024;
 
+/** Waits until it is known what a store promises; undefined: it is. Rejects where it cannot be found out now. */
+export type Ready = (need: 'write' | 'removal', signal: AbortSignal) => Promise<void> | undefined;
+
+/**
+ * What a call waits for: the promises that it rests on, no more than that they were tried (a read: a site that nobody
+ * may write to can be read), or nothing.
+ */
+type Needs = 'write' | 'removal' | 'answer' | 'nothing';
+
 export interface GuardedStoreParts {
   readonly store: ObjectStore;
+  readonly ready?: Ready;
   readonly world: World;
   readonly breaker: Breaker;
   readonly limit: AdaptiveLimit;
@@ -76,20 +87,24 @@ export class GuardedStore implements ObjectStore {
   }
 
   read(key: string, options: ReadOptions, signal: AbortSignal): Promise<ObjectRead | undefined> {
-    return this.#call('read', 'opening', signal, () => this.#store.read(key, options, signal));
+    // What a site is can be seen before it is known what it promises.
+    const needs = key === markerKey ? 'nothing' : 'answer';
+    return this.#call('read', 'opening', signal, () => this.#store.read(key, options, signal), needs);
   }
 
   write(request: WriteRequest, signal: AbortSignal) {
     const kind = request.body.length <= smallBytes ? 'brief' : 'long';
-    return this.#call('write', kind, signal, () => this.#store.write(request, signal));
+    return this.#call('write', kind, signal, () => this.#store.write(request, signal), 'write');
   }
 
   startUpload(request: UploadRequest, signal: AbortSignal) {
-    return this.#call('start-upload', 'opening', signal, () => this.#store.startUpload(request, signal));
+    const start = () => this.#store.startUpload(request, signal);
+    return this.#call('start-upload', 'opening', signal, start, 'write');
   }
 
   writePart(upload: Upload, part: UploadPart, signal: AbortSignal) {
-    return this.#call('write-part', 'long', signal, () => this.#store.writePart(upload, part, signal));
+    const write = () => this.#store.writePart(upload, part, signal);
+    return this.#call('write-part', 'long', signal, write, 'write');
   }
 
   completeUpload(
@@ -98,9 +113,8 @@ export class GuardedStore implements ObjectStore {
     commit: Parameters<ObjectStore['completeUpload']>[2],
     signal: AbortSignal,
   ) {
-    return this.#call('complete-upload', 'long', signal, () =>
-      this.#store.completeUpload(upload, receipts, commit, signal),
-    );
+    const complete = () => this.#store.completeUpload(upload, receipts, commit, signal);
+    return this.#call('complete-upload', 'long', signal, complete, 'write');
   }
 
   abortUpload(upload: Pick<Upload, 'id' | 'key'>, signal: AbortSignal) {
@@ -108,7 +122,7 @@ export class GuardedStore implements ObjectStore {
   }
 
   remove(key: string, token: Token, signal: AbortSignal) {
-    return this.#call('remove', 'brief', signal, () => this.#store.remove(key, token, signal));
+    return this.#call('remove', 'brief', signal, () => this.#store.remove(key, token, signal), 'removal');
   }
 
   async *listUploads(signal: AbortSignal): AsyncGenerator<readonly UploadEntry[]> {
@@ -120,6 +134,7 @@ export class GuardedStore implements ObjectStore {
     let after = request.after;
     for (let tries = 1; ; tries++) {
       try {
+        if (request.prefix) await this.#ready('answer', signal);
         const rest = { ...request, ...(after === undefined ? {} : { after }) };
         const pages = this.#store.list(rest, signal)[Symbol.asyncIterator]();
         for (;;) {
@@ -146,15 +161,28 @@ export class GuardedStore implements ObjectStore {
     return this.#store.close();
   }
 
-  async #call<T>(verb: string, kind: RequestKind, signal: AbortSignal, call: () => Promise<T>): Promise<T> {
+  async #call<T>(
+    verb: string,
+    kind: RequestKind,
+    signal: AbortSignal,
+    call: () => Promise<T>,
+    needs: Needs = 'answer',
+  ): Promise<T> {
     for (let tries = 1; ; tries++) {
       try {
+        const ready = needs === 'nothing' ? undefined : this.#ready(needs, signal);
+        if (ready) await ready;
         return await this.#once(verb, kind, signal, call);
       } catch (failure) {
         if (!this.#mayRetry(failure, tries) || isDamagedWrite(failure, verb)) throw failure;
         await this.#pause(failure as StoreFailure, tries, signal);
       }
     }
+  }
+
+  #ready(needs: Exclude<Needs, 'nothing'>, signal: AbortSignal): Promise<void> | undefined {
+    if (needs !== 'answer') return this.#parts.ready?.(needs, signal);
+    return this.#parts.ready?.('write', signal)?.catch(() => signal.throwIfAborted());
   }
 
   #mayRetry(failure: unknown, tries: number): boolean {

@@ -91,14 +91,14 @@ export async function startSystem(
 async function openNative(config: Config, site: string): Promise<ObjectStore> {
   const plain = await openStore(config.sites[site]!);
   const found = await probeCapabilities(plain, systemWorld, AbortSignal.timeout(20_000));
-  await plain.close();
-  return openStore(config.sites[site]!, {
+  plain.settle({
     ...found,
     create: 'conditional',
     replace: 'conditional',
     complete: 'conditional',
     remove: 'conditional',
   });
+  return plain;
 }
 
 /** Writes as a native client does: whatever stands there is replaced. */

@@ -25,7 +25,7 @@ export class Container {
   /** For messages. */
   readonly where: string;
   /** Whether index tags are written and read at all. */
-  readonly usesTags: boolean;
+  usesTags: boolean;
   /** Whether listings ask for them: until the service refuses. */
   listsTags: boolean;
   readonly #http: HttpClient;

@@ -5,11 +5,11 @@ import type {
   Capabilities,
   Condition,
   Conflict,
+  DriverStore,
   ListEntry,
   ListRequest,
   ObjectHead,
   ObjectRead,
-  ObjectStore,
   PartReceipt,
   ReadOptions,
   Removed,
@@ -73,7 +73,7 @@ const maxParts = 50_000;
  * nothing before the first verb. The token is the ETag: every write makes a new one, of metadata too, but a
  * native change of index tags does not.
  */
-export function createAzureStore(config: AzureStoreConfig, options: AzureStoreOptions = {}): ObjectStore {
+export function createAzureStore(config: AzureStoreConfig, options: AzureStoreOptions = {}): DriverStore {
   const target = resolveTarget(config);
   const nowMs = options.nowMs ?? Date.now;
   const http = new HttpClient(options.http ?? defaultHttpSettings);
@@ -83,9 +83,9 @@ export function createAzureStore(config: AzureStoreConfig, options: AzureStoreOp
   return new AzureStore(container, http, options);
 }
 
-class AzureStore implements ObjectStore {
+class AzureStore implements DriverStore {
   readonly limits: StoreLimits;
-  readonly capabilities: Capabilities;
+  capabilities: Capabilities;
   readonly #container: Container;
   readonly #http: HttpClient;
   readonly #uniqueId: () => string;
@@ -108,6 +108,12 @@ class AzureStore implements ObjectStore {
       listsMetadata: true,
       metadataFixedAtStart: false,
     };
+  }
+
+  settle(found: Capabilities): void {
+    this.capabilities = found;
+    this.#container.usesTags = found.tags;
+    this.#container.listsTags = found.tags;
   }
 
   async head(key: string, signal: AbortSignal): Promise<ObjectHead | undefined> {

@@ -6,11 +6,11 @@ import type {
   Capabilities,
   Condition,
   Conflict,
+  DriverStore,
   ListEntry,
   ListRequest,
   ObjectHead,
   ObjectRead,
-  ObjectStore,
   PartReceipt,
   ReadOptions,
   Removed,
@@ -81,13 +81,13 @@ const callsAtOnce = 3;
 export function createFilesystemStore(
   config: FilesystemSiteConfig,
   options: FilesystemStoreOptions = {},
-): ObjectStore {
+): DriverStore {
   return new FilesystemStore(config, options);
 }
 
-class FilesystemStore implements ObjectStore {
+class FilesystemStore implements DriverStore {
   readonly limits = limits;
-  readonly capabilities: Capabilities;
+  capabilities: Capabilities;
   readonly #prefix: string;
   readonly #calls: FileCalls;
   readonly #site: SiteFolder;
@@ -140,6 +140,10 @@ class FilesystemStore implements ObjectStore {
       calls,
       settle: (key, signal) => this.#settle(key, signal),
     });
+  }
+
+  settle(found: Capabilities): void {
+    this.capabilities = found;
   }
 
   head(key: string, signal: AbortSignal): Promise<ObjectHead | undefined> {

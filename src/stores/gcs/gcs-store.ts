@@ -4,11 +4,11 @@ import type {
   Capabilities,
   Condition,
   Conflict,
+  DriverStore,
   ListEntry,
   ListRequest,
   ObjectHead,
   ObjectRead,
-  ObjectStore,
   PartReceipt,
   ReadOptions,
   Removed,
@@ -53,13 +53,13 @@ const MiB = 1024 * 1024;
 const maxNameBytes = 1024;
 
 /** Google Cloud Storage over its JSON API. Nothing is sent before the first request. */
-export function createGcsStore(config: GcsConfig, options: GcsOptions = {}): ObjectStore {
+export function createGcsStore(config: GcsConfig, options: GcsOptions = {}): DriverStore {
   return new GcsStore(config, options);
 }
 
-class GcsStore implements ObjectStore {
+class GcsStore implements DriverStore {
   readonly limits: StoreLimits;
-  readonly capabilities: Capabilities;
+  capabilities: Capabilities;
   readonly #api: GcsApi;
   readonly #heads = new HeadCache();
   readonly #reader: Reader;
@@ -85,6 +85,10 @@ class GcsStore implements ObjectStore {
       listsMetadata: true,
       metadataFixedAtStart: false,
     };
+  }
+
+  settle(found: Capabilities): void {
+    this.capabilities = found;
   }
 
   async head(key: string, signal: AbortSignal): Promise<ObjectHead | undefined> {

@@ -24,11 +24,8 @@ const proofMs = 5_000;
 export class S3Bucket {
   readonly client: S3Client;
   readonly limits: StoreLimits;
-  readonly capabilities: Capabilities;
   /** Of the site, put before every key. */
   readonly prefix: string;
-  readonly keyRules: KeyRules;
-  readonly metadataRules: MetadataRules;
   /**
    * Whether an ETag in a listing may be taken for an MD5. Listings do not tell encrypted objects apart, so
    * the first one that is met ends this for the bucket.
@@ -36,15 +33,42 @@ export class S3Bucket {
   etagsAreMd5 = true;
   /** An answer has reported the CRC-32 of what was sent, and an ETag that was its MD5: the one vouches for the other. */
   reportsChecksums = false;
+  readonly #isAmazon: boolean;
+  #capabilities: Capabilities;
+  #keyRules: KeyRules;
+  #metadataRules: MetadataRules;
   #provenMs = Number.NEGATIVE_INFINITY;
 
   constructor(config: S3Config, options: S3Options) {
     this.client = new S3Client(config, options.clock ?? systemClock, options.http);
     this.prefix = config.prefix ?? '';
-    this.keyRules = options.keys ?? 'any';
     this.limits = limitsOf(config);
-    this.capabilities = options.capabilities ?? s3Capabilities;
-    this.metadataRules = metadataRules(isAmazon(config), this.limits, this.capabilities.tags);
+    this.#isAmazon = isAmazon(config);
+    this.#capabilities = options.capabilities ?? s3Capabilities;
+    this.#keyRules = options.keys ?? 'any';
+    this.#metadataRules = this.#rulesForMetadata();
+  }
+
+  get capabilities(): Capabilities {
+    return this.#capabilities;
+  }
+
+  get keyRules(): KeyRules {
+    return this.#keyRules;
+  }
+
+  get metadataRules(): MetadataRules {
+    return this.#metadataRules;
+  }
+
+  settle(found: Capabilities): void {
+    this.#capabilities = found;
+    this.#keyRules = found.keys ?? 'any';
+    this.#metadataRules = this.#rulesForMetadata();
+  }
+
+  #rulesForMetadata(): MetadataRules {
+    return metadataRules(this.#isAmazon, this.limits, this.#capabilities.tags);
   }
 
   /** The key in the bucket; `invalid` for one that no request may carry. */

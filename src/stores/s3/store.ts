@@ -1,14 +1,16 @@
 import type {
+  Capabilities,
   Condition,
   Conflict,
+  DriverStore,
   ListEntry,
   ListRequest,
   ObjectHead,
   ObjectRead,
-  ObjectStore,
   PartReceipt,
   ReadOptions,
   Removed,
+  StoreLimits,
   Token,
   Upload,
   UploadEntry,
@@ -43,19 +45,25 @@ export type { KeyRules } from './keys.ts';
  *
  * Throws `misplaced` for an endpoint that is no address, `denied` for half of a key pair. Sends nothing.
  */
-export function createS3Store(config: S3Config, options: S3Options = {}): ObjectStore {
+export function createS3Store(config: S3Config, options: S3Options = {}): DriverStore {
   return new S3Store(new S3Bucket(config, options));
 }
 
-class S3Store implements ObjectStore {
+class S3Store implements DriverStore {
   readonly #bucket: S3Bucket;
-  readonly limits: ObjectStore['limits'];
-  readonly capabilities: ObjectStore['capabilities'];
+  readonly limits: StoreLimits;
 
   constructor(bucket: S3Bucket) {
     this.#bucket = bucket;
     this.limits = bucket.limits;
-    this.capabilities = bucket.capabilities;
+  }
+
+  get capabilities(): Capabilities {
+    return this.#bucket.capabilities;
+  }
+
+  settle(found: Capabilities): void {
+    this.#bucket.settle(found);
   }
 
   head(key: string, signal: AbortSignal): Promise<ObjectHead | undefined> {
