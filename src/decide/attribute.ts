@@ -166,18 +166,23 @@ function adoptedDeletion(record: KeyRecord, site: SiteId, held: Replica): Replic
   };
 }
 
-/** A version for a write through Isobar at `site`: on top of what that site holds, later than all that is known. */
+/**
+ * A version for a write through Isobar at `site`: on top of what that site holds, later than all that is known.
+ * Where one write was taken by two sites under two dots, either stands for both.
+ */
 export function nextVersion(
   record: KeyRecord,
   site: SiteId,
   write: { readonly nowMs: number; readonly operation: string; readonly deleted: boolean },
 ): Version {
   const held = record.replicas[site];
-  const stamps: Stamp[] = Object.values(record.replicas).map((replica) => replica.version.stamp);
+  const replicas = Object.values(record.replicas);
+  const stamps: Stamp[] = replicas.map((replica) => replica.version.stamp);
+  const same = replicas.filter(({ version }) => version.operation === held?.version.operation);
   return {
     stamp: stampAfter(write.nowMs, stamps),
     dot: { site, count: nextCount(record, site) },
-    past: held ? seenBy(held) : {},
+    past: join(...same.map(seenBy)),
     operation: write.operation,
     deleted: write.deleted,
   };
@@ -188,6 +193,6 @@ export function seenBy(replica: Replica): Vector {
   return join(historyOf(replica.version), replica.seen ?? {});
 }
 
-function nextCount(record: KeyRecord, site: SiteId): number {
+export function nextCount(record: KeyRecord, site: SiteId): number {
   return Math.max(0, ...Object.values(record.replicas).map((replica) => seenBy(replica)[site] ?? 0)) + 1;
 }

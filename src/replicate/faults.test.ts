@@ -286,7 +286,7 @@ test('a sync write that misses its quorum is not acknowledged, says what happene
   assert.notEqual(outcomes['gcp'], 'durable');
   assert.notEqual(outcomes['azure'], 'durable');
   assert.match(failure.message, /1 of the 2 sites.*not undone.*Write it again/s);
-  assert.match(failure.message, /gcp: failed \(.*unavailable/);
+  assert.match(failure.message, /gcp: unknown \(.*unavailable/);
   assert.match(failure.message, /azure: failed \(.*denied/);
   for (const site of trial.names) trial.at(site).heal();
   await trial.syncAll();

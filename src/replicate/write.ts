@@ -1,43 +1,31 @@
-import { nextVersion } from '../decide/attribute.ts';
+import { seenBy } from '../decide/attribute.ts';
 import { newestOf } from '../decide/resolve.ts';
-import { leavesOf, sha256Hex } from '../model/digest.ts';
-import { type Entry, traitsOf, withEntry } from '../model/entry.ts';
 import { StoreFailure } from '../model/failure.ts';
-import { keyHash } from '../model/key.ts';
 import type { ObjectMetadata } from '../model/metadata.ts';
 import { acksNeeded } from '../model/policy.ts';
-import { type KeyRecord, md5Of, type Replica, withReplica } from '../model/record.ts';
-import type { SiteId, Version } from '../model/version.ts';
-import type { ByteRange, Condition } from '../ports/object-store.ts';
-import { distrusting } from './damaged.ts';
-import { writeTombstone } from './keepsakes.ts';
-import { demandProof } from './marker.ts';
+import { type KeyRecord, sameContent } from '../model/record.ts';
+import { covers, type SiteId, type Version } from '../model/version.ts';
+import { type Body, newOperation, type Operation, putAt, removeAt } from './attempt.ts';
 import { lookAgain } from './observe.ts';
-import { wholeId } from './reading.ts';
 import type { Replicator } from './replicator.ts';
-import { Semaphore } from './semaphore.ts';
-import { owned } from './shared-reads.ts';
 import { type Shell, type Site, siteOf } from './shell.ts';
-import { uploadInParts } from './upload.ts';
 
-/** A body whose size is known and which can be read again from anywhere. */
-export interface Body {
-  readonly size: number;
-  read(range: ByteRange): Promise<Uint8Array>;
-}
+export type { Body };
 
 export interface SiteOutcome {
   readonly site: SiteId;
+  /** `unknown`: it was asked, no answer came, and it may have taken effect. */
   readonly outcome: 'durable' | 'failed' | 'unknown';
   readonly error?: string;
 }
 
 export interface WriteResult {
   readonly version: Version;
+  /** Each site that was asked, once. */
   readonly sites: readonly SiteOutcome[];
 }
 
-/** Fewer sites than the policy wants have it. The write may still take effect everywhere: it is not undone. */
+/** Fewer sites than the policy wants surely have it. It may still take effect everywhere: it is not undone. */
 export class WriteFailure extends Error {
   override readonly name = 'WriteFailure';
   readonly sites: readonly SiteOutcome[];
@@ -57,13 +45,12 @@ export async function put(
   metadata: ObjectMetadata,
   signal: AbortSignal,
 ): Promise<WriteResult> {
-  const operation = shell.world.uniqueId();
+  const operation = newOperation(shell, key);
   const newest = newestOf(await shell.records.read(key));
-  const small = body.size <= shell.settings.partSizeBytes;
-  return write(shell, replicator, key, signal, {
-    at: (site) => putAt(shell, site, key, body, metadata, operation, signal),
+  return write(shell, replicator, operation, signal, {
+    at: (site) => putAt(shell, site, operation, body, metadata, signal),
     preferred: newest?.sites ?? [],
-    elsewhereWhenSilent: small,
+    elsewhereWhenSilent: body.size <= shell.settings.partSizeBytes,
   });
 }
 
@@ -74,12 +61,11 @@ export async function remove(
   key: string,
   signal: AbortSignal,
 ): Promise<WriteResult | undefined> {
-  const record = await recordOrLook(shell, key, signal);
-  const newest = newestOf(record);
+  const newest = newestOf(await recordOrLook(shell, key, signal));
   if (!newest || newest.replica.version.deleted) return undefined;
-  const operation = shell.world.uniqueId();
-  return write(shell, replicator, key, signal, {
-    at: (site) => removeAt(shell, site, key, operation, signal),
+  const operation = newOperation(shell, key);
+  return write(shell, replicator, operation, signal, {
+    at: (site) => removeAt(shell, site, operation, signal),
     preferred: newest.sites,
     elsewhereWhenSilent: true,
   });
@@ -96,48 +82,52 @@ interface Work {
 async function write(
   shell: Shell,
   replicator: Replicator,
-  key: string,
+  operation: Operation,
   signal: AbortSignal,
   work: Work,
 ): Promise<WriteResult> {
-  const outcomes: SiteOutcome[] = [];
+  const { key, sent } = operation;
+  const outcomes = new Outcomes();
   const unanswered = new Map<Site, Promise<Version>>();
-  const durableAt = async (site: Site, answer: Promise<Version>): Promise<WriteResult | undefined> => {
+  const taken = async (site: Site, answer: Promise<Version>): Promise<Version | undefined> => {
     try {
       const version = await answer;
-      unanswered.delete(site);
-      for (const { id } of unanswered.keys())
-        outcomes.push({ site: id, outcome: 'unknown', error: 'no answer yet' });
-      outcomes.push({ site: site.id, outcome: 'durable' });
+      outcomes.attempted({ site: site.id, outcome: 'durable' });
       await publish(shell, key, site.id, version);
-      const needed = acksNeeded(shell.policy.write, shell.policy.sites.length);
-      if (needed > 1) await spread(shell, replicator, key, site.id, needed, outcomes, signal);
-      return { version, sites: outcomes };
+      return version;
     } catch (failure) {
       signal.throwIfAborted();
-      if (!(failure instanceof StoreFailure) || failure.remedy === 'park') throw failure;
-      const unknown = failure.code === 'unavailable';
-      outcomes.push({ site: site.id, outcome: unknown ? 'unknown' : 'failed', error: failure.message });
-      return undefined;
+      const error = failure as Error;
+      const isStores = failure instanceof StoreFailure;
+      const outcome = sent.has(site.id) ? 'unknown' : 'failed';
+      outcomes.attempted({ site: site.id, outcome, error: error.message });
+      if (isStores && failure.remedy !== 'park') return undefined;
+      if (sent.size === 0 && !operation.taken) throw failure;
+      throw brokenOff(key, outcomes.list, error);
     }
+  };
+  const enough = async (site: Site, version: Version): Promise<WriteResult> => {
+    const needed = acksNeeded(shell.policy.write, shell.policy.sites.length);
+    if (needed > 1) await spread(shell, replicator, key, site.id, version, needed, outcomes, signal);
+    return { version, sites: outcomes.list };
   };
   for (const site of inOrder(shell, work.preferred)) {
     const answer = work.at(site);
     if (work.elsewhereWhenSilent && (await fallsSilent(site, answer))) {
       unanswered.set(site, answer);
+      outcomes.attempted(unansweredAt(site.id));
       // It may still take effect: then the others must hear of it.
       answer.then((version) => publish(shell, key, site.id, version)).catch(() => {});
       continue;
     }
-    const result = await durableAt(site, answer);
-    if (result) return result;
+    const version = await taken(site, answer);
+    if (version) return enough(site, version);
   }
-  for (const [site, answer] of [...unanswered]) {
-    const result = await durableAt(site, answer);
-    if (result) return result;
-    unanswered.delete(site);
+  for (const [site, answer] of unanswered) {
+    const version = await taken(site, answer);
+    if (version) return enough(site, version);
   }
-  throw new WriteFailure(`no site took the write of ${key}: ${listOf(outcomes)}`, outcomes);
+  throw new WriteFailure(`no site took the write of ${key}: ${listOf(outcomes.list)}`, outcomes.list);
 }
 
 /** False when the answer, or a failure, came first. */
@@ -166,33 +156,87 @@ async function spread(
   replicator: Replicator,
   key: string,
   origin: SiteId,
+  version: Version,
   needed: number,
-  outcomes: SiteOutcome[],
+  outcomes: Outcomes,
   signal: AbortSignal,
 ): Promise<void> {
   const others = shell.policy.sites.filter((site) => site !== origin);
   let acks = 1;
   await new Promise<void>((resolve) => {
-    let open = others.length;
+    const open = new Set(others);
     const settle = (outcome: SiteOutcome) => {
-      outcomes.push(outcome);
+      if (acks >= needed) return;
+      open.delete(outcome.site);
+      outcomes.carried(outcome);
       if (outcome.outcome === 'durable') acks += 1;
-      open -= 1;
-      if (acks >= needed || open === 0) resolve();
+      if (acks < needed && open.size > 0) return;
+      for (const site of open) outcomes.carried(unansweredAt(site));
+      resolve();
     };
     for (const site of others) {
-      replicator.carryNow(key, site, signal).then(
-        () => settle({ site, outcome: 'durable' }),
-        (error: Error) => settle({ site, outcome: 'failed', error: error.message }),
-      );
+      void replicator
+        .carryNow(key, site, signal)
+        .then(async () => holding(await shell.records.read(key), site, origin, version))
+        .catch((error: Error): SiteOutcome => {
+          const refused = error instanceof StoreFailure && error.code !== 'unavailable';
+          return { site, outcome: refused ? 'failed' : 'unknown', error: error.message };
+        })
+        .then(settle);
     }
   });
-  signal.throwIfAborted();
   if (acks >= needed) return;
+  signal.throwIfAborted();
   throw new WriteFailure(
-    `${key} is durable at ${acks} of the ${needed} sites that write: sync needs (${listOf(outcomes)}); ` +
+    `${key} is durable at ${acks} of the ${needed} sites that write: sync needs (${listOf(outcomes.list)}); ` +
       'it is not undone and may still reach the others. Write it again when the sites are back',
-    outcomes,
+    outcomes.list,
+  );
+}
+
+/** A site that was carried to holds the write, or what covers it; or a write made beside it has won there. */
+function holding(record: KeyRecord, site: SiteId, origin: SiteId, version: Version): SiteOutcome {
+  const held = record.replicas[site];
+  const written = record.replicas[origin];
+  const has =
+    held &&
+    (held.version.operation === version.operation ||
+      covers(seenBy(held), version.dot) ||
+      (written?.version.operation === version.operation && sameContent(held, written)));
+  if (has) return { site, outcome: 'durable' };
+  return { site, outcome: 'failed', error: 'a write that was made there beside it is later' };
+}
+
+/** What became of a write, each site once. */
+class Outcomes {
+  readonly #bySite = new Map<SiteId, SiteOutcome>();
+
+  get list(): SiteOutcome[] {
+    return [...this.#bySite.values()];
+  }
+
+  attempted(outcome: SiteOutcome): void {
+    if (this.#bySite.get(outcome.site)?.outcome !== 'durable') this.#bySite.set(outcome.site, outcome);
+  }
+
+  /** That a copy failed does not tell what became of an attempt that was not answered; a confirmation does. */
+  carried(outcome: SiteOutcome): void {
+    const before = this.#bySite.get(outcome.site)?.outcome;
+    if (before !== 'unknown' || outcome.outcome === 'durable') this.attempted(outcome);
+  }
+}
+
+function unansweredAt(site: SiteId): SiteOutcome {
+  return { site, outcome: 'unknown', error: 'no answer yet' };
+}
+
+/** The ledger or the bus failed, or a site refused for good, when another site had been asked, or has it. */
+function brokenOff(key: string, sites: readonly SiteOutcome[], cause: Error): WriteFailure {
+  return new WriteFailure(
+    `${key} may have been written, and is not undone (${listOf(sites)}): ${cause.message}. ` +
+      'Write it again when that is mended',
+    sites,
+    cause,
   );
 }
 
@@ -207,143 +251,6 @@ async function publish(shell: Shell, key: string, site: SiteId, version: Version
   await shell.bus.publish([
     { id: version.operation, dataset, key, site, atMs: shell.world.nowMs(), version },
   ]);
-}
-
-async function putAt(
-  shell: Shell,
-  site: Site,
-  key: string,
-  body: Body,
-  metadata: ObjectMetadata,
-  operation: string,
-  signal: AbortSignal,
-): Promise<Version> {
-  const small =
-    body.size <= shell.settings.partSizeBytes ? await body.read({ from: 0, to: body.size }) : undefined;
-  const digest = small && sha256Hex(small);
-  return attempt(shell, site, key, operation, signal, async (record) => {
-    const version = nextVersion(record, site.id, { nowMs: shell.world.nowMs(), operation, deleted: false });
-    const condition = conditionAt(record, site.id);
-    const entry: Entry = { version, size: body.size, keyHash: keyHash(key), ...(digest ? { digest } : {}) };
-    const traits = traitsOf(metadata);
-    if (!small) return putLarge(shell, site, key, body, metadata, entry, condition, traits, signal);
-    const complete = withEntry(metadata, entry);
-    const written = await site.store.write(
-      { key, body: small, metadata: complete, condition, sha256: digest! },
-      signal,
-    );
-    if (written.kind === 'conflict') return undefined;
-    const { token, digests } = written;
-    const head = {
-      key,
-      size: body.size,
-      token,
-      lastModifiedMs: shell.world.nowMs(),
-      digests,
-      metadata: complete,
-    };
-    shell.reads.offer(wholeId(site.id, key, token), body.size, shell.policy.sites.length - 1, {
-      head,
-      bytes: small,
-      digest,
-    });
-    return { version, token, size: body.size, digest: digest!, traits, ...md5Of(digests) };
-  });
-}
-
-async function putLarge(
-  shell: Shell,
-  site: Site,
-  key: string,
-  body: Body,
-  metadata: ObjectMetadata,
-  entry: Entry,
-  condition: Condition,
-  traits: string,
-  signal: AbortSignal,
-): Promise<Replica | undefined> {
-  const done = await uploadInParts(
-    shell,
-    {
-      key,
-      size: body.size,
-      operation: entry.version.operation,
-      condition,
-      metadata: (digest) => withEntry(metadata, digest === undefined ? entry : { ...entry, digest }),
-      read: async (range) => {
-        const bytes = await body.read(range);
-        return owned({ bytes, leaves: leavesOf(bytes) });
-      },
-    },
-    { site, partBytes: new Semaphore(shell.settings.partBytesInFlight) },
-    signal,
-  );
-  if (done.kind === 'conflict') return undefined;
-  return {
-    version: entry.version,
-    token: done.token,
-    size: body.size,
-    digest: done.digest,
-    traits,
-    ...md5Of(done.digests),
-  };
-}
-
-async function removeAt(
-  shell: Shell,
-  site: Site,
-  key: string,
-  operation: string,
-  signal: AbortSignal,
-): Promise<Version> {
-  return attempt(shell, site, key, operation, signal, async (record) => {
-    const version = nextVersion(record, site.id, { nowMs: shell.world.nowMs(), operation, deleted: true });
-    await writeTombstone(shell, site, key, version, signal);
-    const held = record.replicas[site.id];
-    if (held?.token !== undefined) {
-      const removed = await site.store.remove(key, held.token, signal);
-      if (removed.kind === 'conflict') return undefined;
-    }
-    return { version, size: 0 };
-  });
-}
-
-/** Writes on top of what the site holds; when that is not what the ledger says, looks and does it again. */
-async function attempt(
-  shell: Shell,
-  site: Site,
-  key: string,
-  operation: string,
-  signal: AbortSignal,
-  once: (record: KeyRecord) => Promise<Replica | undefined>,
-): Promise<Version> {
-  await demandProof(shell, site.id, signal);
-  for (let round = 0; round < shell.settings.rounds; round++) {
-    const record = await shell.records.read(key);
-    const held = record.replicas[site.id];
-    if (held?.version.operation === operation) return held.version;
-    const replica = await distrusting(shell, site, key, operation, () => once(record), signal).catch(
-      (failure: unknown) => {
-        // An upload that is gone may have been completed, and only the answer was lost: the site itself knows.
-        if (failure instanceof StoreFailure && failure.remedy === 'decide-again') return undefined;
-        throw failure;
-      },
-    );
-    if (replica) {
-      await shell.records.update(key, (now) => withReplica(now, site.id, replica));
-      return replica.version;
-    }
-    await lookAgain(shell, site.id, key, signal);
-  }
-  throw new StoreFailure(
-    'unavailable',
-    `${key} changes faster at ${site.id} than it can be written; try again`,
-  );
-}
-
-function conditionAt(record: KeyRecord, site: SiteId): Condition {
-  const token = record.replicas[site]?.token;
-  return token === undefined ? { kind: 'absent' } : { kind: 'match', token };
 }
 
 /** What is known of the key; where nothing is, every site that answers is asked. */
