@@ -19,7 +19,7 @@ export interface DaemonOptions {
 
 /** How long a stop waits for what is in flight before it hands it back. */
 const graceMs = 8_000;
-const statusEveryMs = 2_000;
+const ratesEveryMs = 2_000;
 
 /** Watches and replicates until `signal` aborts; serves health and metrics meanwhile. */
 export async function runDaemon(
@@ -43,7 +43,12 @@ export async function runDaemon(
     opened.push([name, await openConfigured(config, name, state, world, { events, sources }), rates]);
   }
   let ready = false;
-  const server = await serve(config, metrics, () => ready);
+  const server = await serve(
+    config,
+    metrics,
+    () => ready,
+    whileAsked(() => measure(opened, metrics, world)),
+  );
   const stop = new AbortController();
   const watching = opened.map(([name, { dataset }]) =>
     dataset.watch(
@@ -51,7 +56,7 @@ export async function runDaemon(
       AbortSignal.any([signal, stop.signal]),
     ),
   );
-  const observing = observe(opened, metrics, log, world, signal);
+  const observing = keepRates(opened, log, world, signal);
   try {
     const sources = await unlessEnded(Promise.all(listening), watching);
     ready = true;
@@ -132,34 +137,55 @@ function eventsOf(
   };
 }
 
-/** Keeps lag and backlog in the metrics, and the rates where `isobar status` finds them. */
-async function observe(
+/** Lag and backlog as they are now: a value kept from earlier would hide what was written since. */
+async function measure(
   opened: readonly [string, OpenedDataset, Rates][],
   metrics: Metrics,
+  world: World,
+): Promise<void> {
+  for (const [name, { dataset }] of opened) metrics.status(name, await dataset.status(), world.nowMs());
+}
+
+/** Whoever asks while it runs waits for the next run, which they share: the one under way may be too old. */
+function whileAsked(work: () => Promise<void>): () => Promise<void> {
+  let running = Promise.resolve();
+  let next: Promise<void> | undefined;
+  return () => {
+    next ??= running.then(() => {
+      const begun = work();
+      running = begun.catch(() => {});
+      next = undefined;
+      return begun;
+    });
+    return next;
+  };
+}
+
+/** Keeps the rates where `isobar status` finds them. */
+async function keepRates(
+  opened: readonly [string, OpenedDataset, Rates][],
   log: Logger,
   world: World,
   signal: AbortSignal,
 ): Promise<void> {
   while (!signal.aborted) {
-    const begunMs = world.monotonicMs();
     for (const [name, { dataset }, rates] of opened) {
       try {
-        metrics.status(name, await dataset.status(), world.nowMs());
         for (const site of dataset.policy.sites) await dataset.updateSite(site, { rate: rates.of(site) });
       } catch (error) {
-        log.error(
-          { dataset: name, reason: (error as Error).message },
-          'the ledger could not be read or written',
-        );
+        log.error({ dataset: name, reason: (error as Error).message }, 'the ledger could not be written');
       }
     }
-    // Counting a long backlog takes its time: it never gets more than a tenth of it.
-    const pauseMs = Math.max(statusEveryMs, 9 * (world.monotonicMs() - begunMs));
-    await world.sleep(pauseMs, signal).catch(() => {});
+    await world.sleep(ratesEveryMs, signal).catch(() => {});
   }
 }
 
-async function serve(config: Config, metrics: Metrics, isReady: () => boolean): Promise<Server> {
+async function serve(
+  config: Config,
+  metrics: Metrics,
+  isReady: () => boolean,
+  measured: () => Promise<void>,
+): Promise<Server> {
   const server = createServer((request, response) => {
     const path = (request.url ?? '').split('?')[0];
     const text = (status: number, body: string) =>
@@ -167,10 +193,12 @@ async function serve(config: Config, metrics: Metrics, isReady: () => boolean): 
     if (path === '/livez') text(200, 'ok\n');
     else if (path === '/readyz') text(isReady() ? 200 : 503, isReady() ? 'ok\n' : 'not ready\n');
     else if (path === '/metrics') {
-      metrics.registry.metrics().then(
-        (body) => response.writeHead(200, { 'content-type': metrics.registry.contentType }).end(body),
-        () => text(500, 'metrics failed\n'),
-      );
+      measured()
+        .then(() => metrics.registry.metrics())
+        .then(
+          (body) => response.writeHead(200, { 'content-type': metrics.registry.contentType }).end(body),
+          () => text(500, 'metrics failed\n'),
+        );
     } else text(404, 'there are /livez, /readyz and /metrics\n');
   });
   await new Promise<void>((resolve, reject) => {

@@ -106,7 +106,11 @@ async function confirm(
         proof,
       );
     },
-    () => [records.settle(target, key), records.unpark(parkedId(target, key))],
+    // A newer write may have come meanwhile: the debt stands for that one too.
+    (record) =>
+      decide(record, target).kind === 'skip'
+        ? [records.settle(target, key), records.unpark(parkedId(target, key))]
+        : [],
   );
 }
 

@@ -21,73 +21,76 @@ export interface SiteStatus {
   readonly rate: { readonly keysPerSecond: number; readonly bytesPerSecond: number } | undefined;
 }
 
+/** Keys that a site lacks, and since when the oldest is missing. */
 interface Count {
-  keys: number;
-  bytes: number;
-  parked: number;
-  oldestMs: number | undefined;
-  lastError: string | undefined;
+  readonly keys: number;
+  readonly bytes: number;
+  readonly oldestMs: number | undefined;
+  readonly lastError?: string;
 }
 
+/**
+ * Read in the order in which a change moves, so that one on its way is seen at least once: it leaves the bus, the
+ * hand or the debts only when a later one of these, the parked or the site itself has it. The scans come first: what
+ * the last complete one found is in hand or further by then.
+ */
 export async function statusOf(shell: Shell, replicator: Replicator | undefined): Promise<SiteStatus[]> {
-  const { records, policy, world, bus } = shell;
+  const { records, policy, bus } = shell;
+  const states = await Promise.all(policy.sites.map((site) => records.siteState(site)));
   const onBus = await bus.backlog(policy.dataset);
+  const inHand = policy.sites.map((site) => replicator?.lanes.get(site)?.inHand());
+  const debts = await Promise.all(policy.sites.map((site) => countDebts(shell, site)));
   const parked = await parkedBySite(shell);
-  const statuses: SiteStatus[] = [];
-  for (const site of policy.sites) {
-    const state = await records.siteState(site);
-    const count = await countDebts(shell, site);
+  return policy.sites.map((site, i) => {
+    const state = states[i]!;
+    const owed = debts[i]!;
     const held = parked.get(site);
-    count.parked = held?.keys ?? 0;
-    const inHand = replicator?.lanes.get(site)?.inHand();
-    const oldestMs = least(count.oldestMs, onBus.oldestMs, held?.oldestMs, inHand?.oldestMs);
-    const breaker = shell.sites.get(site)!.breaker;
-    const awayHere = replicator !== undefined && !breaker.closed;
+    const oldestMs = least(owed.oldestMs, onBus.oldestMs, held?.oldestMs, inHand[i]?.oldestMs);
+    const nowMs = shell.world.nowMs();
+    const awayHere = replicator !== undefined && !shell.sites.get(site)!.breaker.closed;
     const awaySaid = state.lastErrorMs !== undefined && state.lastErrorMs > (state.scannedMs ?? 0);
-    statuses.push({
+    const away = awayHere || awaySaid;
+    const known = state.scannedMs === undefined ? undefined : 0;
+    return {
       site,
-      state: awayHere || awaySaid ? 'away' : state.scannedMs === undefined ? 'unknown' : 'ok',
-      lagMs:
-        oldestMs !== undefined
-          ? Math.max(0, world.nowMs() - oldestMs)
-          : state.scannedMs === undefined
-            ? undefined
-            : 0,
+      state: away ? 'away' : state.scannedMs === undefined ? 'unknown' : 'ok',
+      lagMs: oldestMs === undefined ? known : Math.max(0, nowMs - oldestMs),
       scannedMs: state.scannedMs,
-      backlogKeys: count.keys + Math.max(onBus.changes, inHand?.keys ?? 0),
-      backlogBytes: count.bytes + (inHand?.bytes ?? 0),
-      parked: count.parked,
-      lastError: count.lastError ?? (awayHere || awaySaid ? state.lastError : undefined),
-      lastErrorMs: awayHere || awaySaid ? state.lastErrorMs : undefined,
-      rate: state.rate && world.nowMs() - state.rate.atMs < 15_000 ? state.rate : undefined,
-    });
-  }
-  return statuses;
+      backlogKeys: owed.keys + Math.max(onBus.changes, inHand[i]?.keys ?? 0),
+      backlogBytes: owed.bytes + (inHand[i]?.bytes ?? 0),
+      parked: held?.keys ?? 0,
+      lastError: owed.lastError ?? (away ? state.lastError : undefined),
+      lastErrorMs: away ? state.lastErrorMs : undefined,
+      rate: state.rate && nowMs - state.rate.atMs < 15_000 ? state.rate : undefined,
+    };
+  });
 }
 
 async function countDebts(shell: Shell, site: SiteId): Promise<Count> {
-  const count: Count = { keys: 0, bytes: 0, parked: 0, oldestMs: undefined, lastError: undefined };
+  let keys = 0;
+  let bytes = 0;
+  let oldestMs: number | undefined;
+  let lastError: string | undefined;
   for await (const page of shell.records.debts(site)) {
     for (const debt of page) {
-      count.keys += 1;
-      count.bytes += debt.bytes;
-      count.oldestMs = least(count.oldestMs, debt.sinceMs);
-      count.lastError ??= debt.lastError;
+      keys += 1;
+      bytes += debt.bytes;
+      oldestMs = least(oldestMs, debt.sinceMs);
+      lastError ??= debt.lastError;
     }
   }
-  return count;
+  return { keys, bytes, oldestMs, ...(lastError === undefined ? {} : { lastError }) };
 }
 
-async function parkedBySite(
-  shell: Shell,
-): Promise<Map<SiteId, { keys: number; oldestMs: number | undefined }>> {
-  const bySite = new Map<SiteId, { keys: number; oldestMs: number | undefined }>();
+async function parkedBySite(shell: Shell): Promise<Map<SiteId, Count>> {
+  const bySite = new Map<SiteId, Count>();
   for await (const page of shell.records.parked()) {
-    for (const parked of page) {
-      const sum = bySite.get(parked.site) ?? { keys: 0, oldestMs: undefined };
-      bySite.set(parked.site, {
-        keys: sum.keys + parked.keys,
-        oldestMs: least(sum.oldestMs, parked.sinceMs),
+    for (const { site, keys, bytes, sinceMs } of page) {
+      const sum = bySite.get(site) ?? { keys: 0, bytes: 0, oldestMs: undefined };
+      bySite.set(site, {
+        keys: sum.keys + keys,
+        bytes: sum.bytes + bytes,
+        oldestMs: least(sum.oldestMs, sinceMs),
       });
     }
   }

@@ -71,10 +71,11 @@ export class Lane {
     let bytes = 0;
     let keys = 0;
     for (const task of this.#tasks.values()) {
+      // Offered again: the run that is under way may settle the debt, and that stands for both writes.
+      if (!task.owed || task.again) oldestMs = Math.min(oldestMs ?? task.sinceMs, task.sinceMs);
       if (task.owed) continue;
       keys += 1;
       bytes += task.bytes;
-      oldestMs = Math.min(oldestMs ?? task.sinceMs, task.sinceMs);
     }
     return { keys, bytes, oldestMs };
   }
@@ -90,15 +91,17 @@ export class Lane {
 
   /** Resolves when the key is at the target, or durably among its debts or the parked. */
   offer(key: string, sinceMs: number, bytes: number): Promise<Settled> {
+    // A stamp may be ahead of the clock here, and no write is younger than now.
+    const madeMs = Math.min(sinceMs, this.#shell.world.nowMs());
     return new Promise((resolve, reject) => {
       const known = this.#tasks.get(key);
       if (known) {
         known.again = true;
-        known.sinceMs = Math.min(known.sinceMs, sinceMs);
+        known.sinceMs = Math.min(known.sinceMs, madeMs);
         known.waiters.push(resolve);
         return;
       }
-      const task = this.#newTask(key, sinceMs, bytes, 0, [resolve]);
+      const task = this.#newTask(key, madeMs, bytes, 0, [resolve]);
       if (!this.target.site.breaker.closed) {
         this.#owe(task).then(() => this.#finish(task, 'owed'), reject);
         return;
@@ -168,6 +171,7 @@ export class Lane {
   async #work(task: Task): Promise<void> {
     try {
       do {
+        if (task.again && task.owed) await this.#owe(task);
         task.again = false;
         const carried = await carry(this.#shell, task.key, this.target, this.#signal);
         if (carried.outcome !== 'current') {

@@ -106,6 +106,20 @@ test('health and metrics: the names of the documentation, never a key', async (t
   assert.ok(!text.includes('secret-key-name'));
 });
 
+test('metrics are measured when they are asked for', async (t) => {
+  const it = await place(t);
+  const daemon = await it.run();
+  await daemon.scanned(3, signal);
+  const ages: number[] = [];
+  while (ages.length < 8) {
+    const { text } = await daemon.get('/metrics');
+    ages.push(Number(/^isobar_scan_age_seconds\{dataset="photos",site="aws"\} (.*)$/m.exec(text)![1]));
+    await systemWorld.sleep(5, signal);
+  }
+  assert.equal(new Set(ages).size, ages.length, `${ages}`);
+  assert.equal(await daemon.kill('SIGTERM'), 0);
+});
+
 test('logs are JSON lines that name dataset, key, site, version and change, and no secret', async (t) => {
   const it = await place(t);
   const daemon = await it.run();
