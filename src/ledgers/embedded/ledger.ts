@@ -8,7 +8,8 @@ const idsPerRequest = 250;
 
 /**
  * The ledger on LMDB, in this process or beside the one that owns the state folder. Ids: up to 1,977 bytes
- * of UTF-8. A scan holds no snapshot between pages, so that a slow consumer pins no space.
+ * of UTF-8. A scan holds no snapshot between pages, so that a slow consumer pins no space, and takes a turn of the
+ * event loop between them: in the owner's process reading is not waiting, and nobody else would get one.
  */
 export class EmbeddedLedger implements Ledger {
   readonly #state: StateAccess;
@@ -51,6 +52,7 @@ export class EmbeddedLedger implements Ledger {
       if (!more || last === undefined) return;
       // The smallest id above it.
       from = `${last.id}\0`;
+      await new Promise<void>((resolve) => setImmediate(resolve));
     }
   }
 
