@@ -1,7 +1,8 @@
 import { type OpenedDataset, openConfigured, openState } from '../../src/assembly/open.ts';
 import type { SiteId } from '../../src/model/version.ts';
+import { Records } from '../../src/replicate/records.ts';
 import { systemWorld } from '../../src/system-world.ts';
-import { type Figures, type LagSample, OpenLoop, sampleLag, trueLag } from '../e2e/open-loop.ts';
+import { type Figures, type LagSample, mostLag, OpenLoop, sampleLag } from '../e2e/open-loop.ts';
 import { type LiveSystem, startSystem } from '../e2e/sites.ts';
 import type { ServerName } from '../servers/start.ts';
 
@@ -45,6 +46,7 @@ export interface LagFigures {
 export interface Stage {
   readonly system: LiveSystem;
   readonly opened: OpenedDataset;
+  readonly records: Records;
   readonly load: OpenLoop;
   close(): Promise<void>;
 }
@@ -60,6 +62,7 @@ export async function openStage(): Promise<Stage> {
   return {
     system,
     opened,
+    records: new Records(state.ledger, 'photos'),
     load,
     async close() {
       for (const { server } of system.sites) server.resume();
@@ -78,14 +81,14 @@ export async function pauseOne(
   options: PauseOptions,
   signal: AbortSignal,
 ): Promise<PauseResult> {
-  const { load, opened, system } = stage;
+  const { load, opened, records, system } = stage;
   const { server } = system.sites.find(({ name }) => name === options.paused)!;
   const healthy = system.sites.map(({ name }) => name).filter((name) => name !== options.paused);
   const stop = new AbortController();
   const samples: LagSample[] = [];
   const loading = load.run(opened.dataset, options.perSecond, stop.signal, signal);
   const sampling = sampleLag(
-    opened.dataset,
+    { dataset: opened.dataset, load, records },
     Math.max(250, options.pauseMs / 60),
     (one) => samples.push(one),
     stop.signal,
@@ -134,7 +137,7 @@ async function untilThere(stage: Stage, site: SiteId, untilMs: number, signal: A
 function lagFigures(load: OpenLoop, samples: readonly LagSample[], paused: SiteId): LagFigures {
   const compared = samples.flatMap((sample) => {
     const { reportedMs } = sample;
-    return reportedMs === undefined ? [] : [{ site: sample.site, reportedMs, ...trueLag(load, sample) }];
+    return reportedMs === undefined ? [] : [{ ...sample, reportedMs, mostMs: mostLag(load, sample) }];
   });
   const most = (values: readonly number[]) => Math.round(Math.max(0, ...values));
   return {

@@ -2,6 +2,7 @@ import type { Dataset } from '../../src/dataset.ts';
 import { noMetadata } from '../../src/model/metadata.ts';
 import type { SiteId } from '../../src/model/version.ts';
 import type { ObjectStore } from '../../src/ports/object-store.ts';
+import type { Records } from '../../src/replicate/records.ts';
 import type { Events } from '../../src/replicate/shell.ts';
 import { systemWorld } from '../../src/system-world.ts';
 
@@ -14,8 +15,6 @@ export interface Arrival {
   error?: string;
   /** When each site had it. */
   readonly at: Map<SiteId, number>;
-  /** Sites where only a listing told that it is there: a write whose answer was lost. */
-  readonly found: Set<SiteId>;
 }
 
 export interface Figures {
@@ -100,9 +99,7 @@ export class OpenLoop {
     for await (const page of store.list({ prefix: keyPrefix }, signal)) {
       for (const { key } of page) {
         const arrival = this.#byKey.get(key);
-        if (!arrival || arrival.at.has(site)) continue;
-        arrival.found.add(site);
-        this.#arrived(arrival, site);
+        if (arrival) this.#arrived(arrival, site);
       }
     }
   }
@@ -146,7 +143,7 @@ export class OpenLoop {
 
   async #send(dataset: Dataset, dueMs: number, signal: AbortSignal): Promise<Arrival> {
     const key = `${keyPrefix}${String(this.#next++).padStart(7, '0')}`;
-    const arrival: Arrival = { key, dueMs, at: new Map(), found: new Set() };
+    const arrival: Arrival = { key, dueMs, at: new Map() };
     this.#byKey.set(key, arrival);
     const bytes = Buffer.alloc(this.#sizeBytes, key);
     try {
@@ -179,11 +176,13 @@ export interface LagSample {
   readonly askedMs: number;
   readonly answeredMs: number;
   readonly reportedMs: number | undefined;
+  /** Age when status was asked, from its acknowledgement, of the oldest write that the site lacked; 0: none. */
+  readonly leastMs: number;
 }
 
-/** Asks `status()` again and again. */
+/** Asks `status()` again and again, and right after each answer what was missing all the time. */
 export async function sampleLag(
-  dataset: Dataset,
+  { dataset, load, records }: { dataset: Dataset; load: OpenLoop; records: Records },
   everyMs: number,
   sample: (sample: LagSample) => void,
   stop: AbortSignal,
@@ -192,31 +191,39 @@ export async function sampleLag(
     const askedMs = performance.now();
     const statuses = await dataset.status();
     const answeredMs = performance.now();
-    for (const { site, lagMs } of statuses) sample({ site, askedMs, answeredMs, reportedMs: lagMs });
+    for (const { site, lagMs } of statuses) {
+      const ackedMs = await oldestMissing(load, records, site, askedMs);
+      const leastMs = askedMs - (ackedMs ?? askedMs);
+      sample({ site, askedMs, answeredMs, reportedMs: lagMs, leastMs });
+    }
     await systemWorld.sleep(everyMs, stop).catch(() => {});
   }
 }
 
 /**
- * What the load knows of the lag that was reported. `leastMs`: age, from its acknowledgement, of the oldest write
- * that the site lacked all the time while status was asked. `mostMs`: age, from when it was due, of the oldest that
- * it lacked for a part of that time. 0 where there is none.
+ * When the oldest of the writes acknowledged by `askedMs` that the site lacks was acknowledged. The ledger has the
+ * last word: a commit can be read some milliseconds before whoever asked for it is told, and status reads it then.
  */
-export function trueLag(
+async function oldestMissing(
   load: OpenLoop,
-  { site, askedMs, answeredMs }: LagSample,
-): { leastMs: number; mostMs: number } {
-  let leastMs = 0;
-  let mostMs = 0;
-  for (const one of load.arrivals) {
-    const atMs = one.at.get(site) ?? Number.POSITIVE_INFINITY;
-    if (one.dueMs < answeredMs && atMs > askedMs) mostMs = Math.max(mostMs, answeredMs - one.dueMs);
-    // One found by listing may have been there for long.
-    if (one.found.has(site) || one.ackedMs === undefined || one.ackedMs > askedMs || atMs < answeredMs)
-      continue;
-    leastMs = Math.max(leastMs, askedMs - one.ackedMs);
+  records: Records,
+  site: SiteId,
+  askedMs: number,
+): Promise<number | undefined> {
+  const missing = load.missingAt(site).sort((a, b) => a.ackedMs! - b.ackedMs!);
+  for (const { key, ackedMs } of missing) {
+    if (ackedMs! > askedMs) return undefined;
+    if (!(await records.read(key)).replicas[site]) return ackedMs;
   }
-  return { leastMs, mostMs };
+  return undefined;
+}
+
+/** Age, from when it was due, of the oldest write that the site lacked, as far as is known, before the answer; 0: none. */
+export function mostLag(load: OpenLoop, { site, askedMs, answeredMs }: LagSample): number {
+  const lacked = load.arrivals.filter(
+    ({ dueMs, at }) => dueMs < answeredMs && (at.get(site) ?? Number.POSITIVE_INFINITY) > askedMs,
+  );
+  return Math.max(0, ...lacked.map(({ dueMs }) => answeredMs - dueMs));
 }
 
 function quantile(values: readonly number[], share: number): number {

@@ -38,7 +38,7 @@ for (const [paused, pauseMs] of Object.entries({ aws: 12_000, minio: 4_000, azur
     context.diagnostic(JSON.stringify(result));
     assert.equal(result.during.failed, 0);
     assert.ok(
-      result.lag.mostBelowMs <= 1_000,
+      result.lag.mostBelowMs <= 50,
       `status said ${result.lag.mostBelowMs} ms less than the true lag`,
     );
     assert.ok(result.lag.largestMs >= pauseMs - 2_000, `the lag grew to ${result.lag.largestMs} ms only`);
