@@ -1,6 +1,7 @@
 import { nextVersion } from '../decide/attribute.ts';
 import { seeingToo, withOwnDot } from '../decide/twice.ts';
-import { leavesOf, sha256Hex } from '../model/digest.ts';
+import { hashOf } from '../hashing/hash.ts';
+import { leavesIn } from '../hashing/leaves.ts';
 import { type Entry, traitsOf, withEntry } from '../model/entry.ts';
 import { StoreFailure } from '../model/failure.ts';
 import { keyHash } from '../model/key.ts';
@@ -54,7 +55,7 @@ export async function putAt(
   const traits = traitsOf(metadata);
   const small =
     body.size <= shell.settings.partSizeBytes ? await body.read({ from: 0, to: body.size }) : undefined;
-  const digest = small && sha256Hex(small);
+  const digest = small && (await hashOf('sha256', small));
   return attempt(shell, site, operation, false, signal, async (version, held) => {
     const condition = conditionOn(held);
     const entry: Entry = { version, size: body.size, keyHash: keyHash(key), ...(digest ? { digest } : {}) };
@@ -104,7 +105,7 @@ async function putLarge(
       metadata: (digest) => withEntry(metadata, digest === undefined ? entry : { ...entry, digest }),
       read: async (range) => {
         const bytes = await body.read(range);
-        return owned({ bytes, leaves: leavesOf(bytes) });
+        return owned({ bytes, leaves: await leavesIn(bytes) });
       },
     },
     { site, partBytes: new Semaphore(shell.settings.partBytesInFlight) },

@@ -1,10 +1,12 @@
+import { sharedMemory } from '../hashing/hash.ts';
+
 /** Smaller bodies are cheap to allocate; they may also still be on their way when their request was given up. */
 const leastBytes = 128 * 1024;
 const mostBytes = 8 * 1024 * 1024;
 
 /**
  * Memory for bodies that is used again: allocating and freeing it for each one takes as long as copying it, and
- * makes the garbage collector run all the time. What is given back must not be in use anywhere any more.
+ * makes the garbage collector run all the time. It is shared, so that other threads can hash it. What is given back must not be in use anywhere any more.
  */
 export class BodyPool {
   readonly #idle = new Map<number, Uint8Array[]>();
@@ -21,7 +23,7 @@ export class BodyPool {
     if (bytes < leastBytes) return undefined;
     const size = sizeFor(bytes);
     const idle = this.#idle.get(size)?.pop();
-    if (!idle) return Buffer.allocUnsafeSlow(size);
+    if (!idle) return sharedMemory(size);
     this.#bytes -= size;
     return idle;
   }

@@ -1,5 +1,5 @@
 import type { Decision } from '../decide/decide.ts';
-import { leavesOf } from '../model/digest.ts';
+import { leavesIn } from '../hashing/leaves.ts';
 import { type Entry, entryOn, traitsOf, withEntry, withoutEntry } from '../model/entry.ts';
 import { StoreFailure } from '../model/failure.ts';
 import { keyHash } from '../model/key.ts';
@@ -208,7 +208,7 @@ function sharedPart(
     if (!read) throw changed(source, key);
     const { bytes, lent } = await bytesInto(read, { pool, size });
     if (bytes.length !== size) throw changed(source, key);
-    return { bytes, leaves: leavesOf(bytes), lent };
+    return { bytes, leaves: await leavesIn(bytes), lent };
   };
   return reads.get(id, size, policy.sites.length - 1, load, ({ lent }) => pool.give(lent));
 }

@@ -1,4 +1,5 @@
-import { leavesOf, sha256Hex } from '../model/digest.ts';
+import { leavesIn } from '../hashing/leaves.ts';
+import { sha256Hex } from '../model/digest.ts';
 import { type Entry, entryOn, withEntry, withoutEntry } from '../model/entry.ts';
 import { keyHash, reservedPrefix } from '../model/key.ts';
 import { noMetadata, type ObjectMetadata } from '../model/metadata.ts';
@@ -156,7 +157,7 @@ async function readRange(
   const read = await store.read(key, { token, range }, signal);
   if (!read) throw changed(site, key);
   const bytes = await read.bytes();
-  return { bytes, leaves: leavesOf(bytes) };
+  return { bytes, leaves: await leavesIn(bytes) };
 }
 
 function keptMetadata(

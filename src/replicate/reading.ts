@@ -1,4 +1,4 @@
-import { sha256Hex } from '../model/digest.ts';
+import { hashOf } from '../hashing/hash.ts';
 import { StoreFailure } from '../model/failure.ts';
 import type { SiteId } from '../model/version.ts';
 import type { ObjectHead, ObjectRead, ObjectStore, Token } from '../ports/object-store.ts';
@@ -42,7 +42,7 @@ export async function readWhole(
       `${key}: ${bytes.length} of ${read.head.size} bytes arrived; it is tried again`,
     );
   }
-  return { head: read.head, bytes, digest: sha256Hex(bytes), ...(lent ? { lent } : {}) };
+  return { head: read.head, bytes, digest: await hashOf('sha256', bytes), ...(lent ? { lent } : {}) };
 }
 
 /** The range that was asked for, in memory of the pool where the driver uses it. */

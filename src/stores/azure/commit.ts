@@ -1,9 +1,10 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
+import { hashOf } from '../../hashing/hash.ts';
 import { StoreFailure } from '../../model/failure.ts';
 import type { Condition, Conflict, Token, Written } from '../../ports/object-store.ts';
 import type { BlobRequest, Container } from './container.ts';
 import { AzureError } from './failure.ts';
-import { etagOf, md5FromBase64, tokenOf } from './head.ts';
+import { base64Of, etagOf, md5FromBase64, tokenOf } from './head.ts';
 import { blockId, blockListXml, sendBlock } from './uploads.ts';
 
 type Headers = Readonly<Record<string, string>>;
@@ -26,19 +27,18 @@ export async function writeBlob(
   signal: AbortSignal,
 ): Promise<Written | Conflict> {
   const { name, headers, body, condition, what } = write;
-  const digest = createHash('md5').update(body).digest();
+  const md5 = await hashOf('md5', body);
   const request = {
     method: 'PUT',
     name,
-    headers: { ...headers, 'x-ms-blob-type': 'BlockBlob', 'content-md5': digest.toString('base64') },
+    headers: { ...headers, 'x-ms-blob-type': 'BlockBlob', 'content-md5': base64Of(md5) },
     body,
     what,
   } as const;
   const answer = await commit(container, request, condition, signal);
-  const md5 = digest.toString('hex');
   if (answer === 'conflict') {
     if (condition.kind === 'match' || !(await onlyBlocksAreThere(container, write, signal))) return conflict;
-    return writeOverBlocks(container, write, digest, signal);
+    return writeOverBlocks(container, write, md5, signal);
   }
   const reported = md5FromBase64(answer['content-md5']);
   if (reported !== md5) {
@@ -72,16 +72,16 @@ async function onlyBlocksAreThere(
 async function writeOverBlocks(
   container: Container,
   write: BlobWrite,
-  digest: Buffer,
+  md5: string,
   signal: AbortSignal,
 ): Promise<Written | Conflict> {
   const { name, body, condition, what } = write;
   const ids = body.length === 0 ? [] : [blockId(write, 0)];
   for (const id of ids) await sendBlock(container, { name, id, bytes: body, what }, signal);
-  const headers = { ...write.headers, 'x-ms-blob-content-md5': digest.toString('base64') };
+  const headers = { ...write.headers, 'x-ms-blob-content-md5': base64Of(md5) };
   const committed = await commitBlocks(container, { name, ids, headers, condition, what }, signal);
   if (committed === 'conflict') return conflict;
-  return { kind: 'written', token: committed, digests: { md5: digest.toString('hex') } };
+  return { kind: 'written', token: committed, digests: { md5 } };
 }
 
 export interface BlockCommit {
@@ -103,7 +103,7 @@ export async function commitBlocks(
     method: 'PUT',
     name,
     query: { comp: 'blocklist' },
-    headers: { ...headers, 'content-md5': createHash('md5').update(body).digest('base64') },
+    headers: { ...headers, 'content-md5': base64Of(hash('md5', body)) },
     body,
     what,
   } as const;

@@ -20,6 +20,11 @@ export function md5FromBase64(text: string | undefined): string | undefined {
   return digest.length === 16 ? digest.toString('hex') : undefined;
 }
 
+/** As Azure writes a digest, from hex. */
+export function base64Of(hex: string): string {
+  return Buffer.from(hex, 'hex').toString('base64');
+}
+
 /** From the headers of Get Blob or Get Blob Properties. Index tags are not among them, only their number. */
 export function headFromHeaders(
   key: string,

@@ -1,9 +1,10 @@
-import { createHash } from 'node:crypto';
+import { hashOf } from '../../hashing/hash.ts';
 import { StoreFailure } from '../../model/failure.ts';
 import { reservedPrefix } from '../../model/key.ts';
 import type { ListEntry, Upload, UploadEntry } from '../../ports/object-store.ts';
 import type { Container } from './container.ts';
 import { AzureError } from './failure.ts';
+import { base64Of } from './head.ts';
 import { listBlobs } from './listing.ts';
 import { escapeValue } from './metadata.ts';
 
@@ -111,11 +112,12 @@ export async function sendBlock(
   block: { readonly name: string; readonly id: string; readonly bytes: Uint8Array; readonly what: string },
   signal: AbortSignal,
 ): Promise<void> {
+  const md5 = await hashOf('md5', block.bytes);
   const request = {
     method: 'PUT',
     name: block.name,
     query: { comp: 'block', blockid: block.id },
-    headers: { 'content-md5': createHash('md5').update(block.bytes).digest('base64') },
+    headers: { 'content-md5': base64Of(md5) },
     body: block.bytes,
     what: block.what,
   } as const;

@@ -1,25 +1,5 @@
-import { createHash, hash } from 'node:crypto';
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
-
-/** Above this a digest takes longer than other work should have to wait: about 1 ms. */
-const atOnceBytes = 1024 * 1024;
-
-type Algorithm = 'md5' | 'sha256';
-
-/** Hex. A large body is digested piece by piece, with turns of the event loop between. */
-export function digestHex(algorithm: Algorithm, bytes: Uint8Array): string | Promise<string> {
-  return bytes.length <= atOnceBytes ? hash(algorithm, bytes) : digestInTurns(algorithm, bytes);
-}
-
-async function digestInTurns(algorithm: Algorithm, bytes: Uint8Array): Promise<string> {
-  const digest = createHash(algorithm);
-  for (let from = 0; from < bytes.length; from += atOnceBytes) {
-    digest.update(bytes.subarray(from, from + atOnceBytes));
-    await nextTurn();
-  }
-  return digest.digest('hex');
-}
 
 /** As S3 writes it: the checksum's four bytes, the highest first, in base64. */
 export function crc32Of(bytes: Uint8Array): string {

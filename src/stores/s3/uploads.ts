@@ -1,3 +1,4 @@
+import { hashOf } from '../../hashing/hash.ts';
 import type {
   Condition,
   Conflict,
@@ -10,7 +11,7 @@ import type {
 import { type HttpAnswer, textOf } from '../http/send.ts';
 import { conditionHeader, invalid, type S3Bucket } from './bucket.ts';
 import type { S3Request } from './client.ts';
-import { digestHex, hidesMd5 } from './digests.ts';
+import { hidesMd5 } from './digests.ts';
 import { isConflict, refusalOf } from './failures.ts';
 import { metadataHeaders } from './metadata.ts';
 import { completionXml, expectedEtag, formatReceipt, parseReceipts } from './receipts.ts';
@@ -80,7 +81,7 @@ export async function completeUpload(
     query: { uploadId: upload.id },
     headers: { 'content-type': 'application/xml', ...conditionHeader(condition) },
     body,
-    sha256: await digestHex('sha256', body),
+    sha256: await hashOf('sha256', body),
   };
   const beganMs = bucket.client.clock.monotonicMs();
   const answer = await bucket.client.send(post, signal);

@@ -1,9 +1,10 @@
+import { hashOf } from '../../hashing/hash.ts';
 import { StoreFailure } from '../../model/failure.ts';
 import type { Condition, Conflict, Removed, Token, WriteRequest, Written } from '../../ports/object-store.ts';
 import type { HttpAnswer } from '../http/send.ts';
 import { conditionHeader, invalid, type S3Bucket } from './bucket.ts';
 import type { S3Request } from './client.ts';
-import { crc32Of, digestHex, hidesMd5, looksLikeMd5 } from './digests.ts';
+import { crc32Of, hidesMd5, looksLikeMd5 } from './digests.ts';
 import { isConflict } from './failures.ts';
 import { metadataHeaders } from './metadata.ts';
 import { digestsOf } from './object.ts';
@@ -84,15 +85,15 @@ export async function sendBody(
   checksum: boolean,
   signal: AbortSignal,
 ): Promise<SentBody> {
-  const sha256 = known ?? (await digestHex('sha256', body));
+  const sha256 = known ?? (await hashOf('sha256', body));
   const crc32 = checksum ? crc32Of(body) : undefined;
   const headers = crc32 === undefined ? request.headers : { ...request.headers, [crc32Header]: crc32 };
   const sending = bucket.client.send({ ...request, ...(headers ? { headers } : {}), sha256 }, signal);
   // It is awaited after the digest; until then its failure must not count as unhandled.
   sending.catch(() => {});
-  const early = checksum && bucket.reportsChecksums ? undefined : await digestHex('md5', body);
+  const early = checksum && bucket.reportsChecksums ? undefined : await hashOf('md5', body);
   const answer = await sending;
-  return { answer, crc32, md5: async () => early ?? digestHex('md5', body) };
+  return { answer, crc32, md5: async () => early ?? hashOf('md5', body) };
 }
 
 /**
