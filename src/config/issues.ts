@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { type ConfigDocument, type Path, valueAt } from './document.ts';
 import { closest } from './problems.ts';
 import { configSchema } from './schema.ts';

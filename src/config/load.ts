@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import type { z } from 'zod';
+import type * as z from 'zod/mini';
 import type { Policy } from '../model/policy.ts';
 import { checkWhole, type Understood } from './checks.ts';
 import { ConfigDocument, type Path, valueAt } from './document.ts';
@@ -106,7 +106,7 @@ function unreadable(cause: NodeJS.ErrnoException): { message: string; hint: stri
  * A value that comes from a variable is text; where a number or boolean is wanted and the text is one, it is
  * taken as one, as it would be if it stood in the file itself.
  */
-function parseWhole(document: ConfigDocument): z.ZodSafeParseResult<ParsedConfig> {
+function parseWhole(document: ConfigDocument): z.core.util.SafeParseResult<ParsedConfig> {
   // An empty message marks what the schema has no words of its own for; issues.ts finds them.
   // A file is read once: to compile the checks takes longer than to make them.
   const parse = () => configSchema.safeParse(document.data, { error: () => '', jitless: true });
@@ -160,7 +160,7 @@ function salvage(document: ConfigDocument, folder: string): Understood {
   };
 }
 
-function parts<T extends z.ZodType>(
+function parts<T extends z.ZodMiniType>(
   part: string,
   schema: T,
   document: ConfigDocument,
@@ -178,7 +178,7 @@ function parts<T extends z.ZodType>(
 /** So that a mistake in one field of a dataset does not hide an unknown site in another. */
 function withoutBadFields(data: unknown): unknown {
   if (typeof data !== 'object' || data === null) return data;
-  const fields = datasetSchema.shape as Readonly<Record<string, z.ZodType | undefined>>;
+  const fields = datasetSchema.shape as Readonly<Record<string, z.ZodMiniType | undefined>>;
   return Object.fromEntries(
     Object.entries(data).filter(([field, value]) => fields[field]?.safeParse(value).success),
   );

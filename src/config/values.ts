@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod/mini';
 import { isReserved, reservedPrefix } from '../model/key.ts';
 import { Secret } from './secret.ts';
 
@@ -11,22 +11,31 @@ export const namePattern = /^[a-z][a-z0-9-]{0,31}$/;
 
 export const name = z
   .string()
-  .regex(namePattern, 'a name begins with a lower-case letter and has up to 32 of a-z, 0-9 and -');
+  .check(z.regex(namePattern, 'a name begins with a lower-case letter and has up to 32 of a-z, 0-9 and -'));
 
-export const text = z.string().min(1, 'must not be empty');
+export const text = z.string().check(z.minLength(1, 'must not be empty'));
 
-export const secret = text.transform((value) => new Secret(value));
+export const secret = z.pipe(
+  text,
+  z.transform((value: string) => new Secret(value)),
+);
+
+/** The same schema, and what the reference says about it; each schema can tell of one field only. */
+export function described<T extends z.ZodMiniType>(schema: T, description: string, title?: string): T {
+  z.globalRegistry.add(schema, title === undefined ? { description } : { title, description });
+  return schema;
+}
 
 const durationRule = 'must be a duration, a whole number and a unit: 500ms, 30s, 5m, 2h or 1d';
 
 /** Milliseconds, from `500ms`, `30s`, `5m`, `2h` or `1d`. */
-export const duration = z
-  .string(durationRule)
-  .regex(/^\d+(ms|s|m|h|d)$/, durationRule)
-  .transform((value) => {
+export const duration = z.pipe(
+  z.string(durationRule).check(z.regex(/^\d+(ms|s|m|h|d)$/, durationRule)),
+  z.transform((value: string) => {
     const unit = /[a-z]+$/.exec(value)![0] as Unit;
     return Number.parseInt(value, 10) * unitMs[unit];
-  });
+  }),
+);
 
 export interface Address {
   readonly host: string;
@@ -37,19 +46,29 @@ const addressRule = 'must be an address, host:port, such as 127.0.0.1:9464';
 const addressPattern = /^(?:(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):)?(\d{1,5})$/;
 
 /** `host:port`, `[v6]:port`, or a port alone, which means this machine only. Port 0 takes a free one. */
-export const address = z
-  .string(addressRule)
-  .regex(addressPattern, addressRule)
-  .refine((value) => Number(addressPattern.exec(value)?.[2]) <= 65_535, 'must have a port of at most 65535')
-  .transform((value): Address => {
+export const address = z.pipe(
+  z.string(addressRule).check(
+    z.regex(addressPattern, addressRule),
+    z.refine(
+      (value) => Number(addressPattern.exec(value)?.[2]) <= 65_535,
+      'must have a port of at most 65535',
+    ),
+  ),
+  z.transform((value: string): Address => {
     const [, host, port] = addressPattern.exec(value)!;
     return { host: host?.replace(/^\[|\]$/g, '') ?? '127.0.0.1', port: Number(port) };
-  });
+  }),
+);
 
-export const endpoint = z.string().superRefine((value, context) => {
-  const problem = endpointProblem(value);
-  if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
-});
+export const endpoint = z.string().check(without(endpointProblem));
+
+/** A check that tells what `problemOf` finds. */
+function without(problemOf: (value: string) => string | undefined): z.core.$ZodCheck<string> {
+  return z.superRefine((value, context) => {
+    const problem = problemOf(value);
+    if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
+  });
+}
 
 function endpointProblem(value: string): string | undefined {
   if (!URL.canParse(value) || !/^https?:\/\//i.test(value))
@@ -63,10 +82,7 @@ function endpointProblem(value: string): string | undefined {
 
 const maxPrefixBytes = 512;
 
-export const prefix = z.string().superRefine((value, context) => {
-  const problem = prefixProblem(value);
-  if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
-});
+export const prefix = z.string().check(without(prefixProblem));
 
 function prefixProblem(value: string): string | undefined {
   if (value === '') return undefined;
@@ -86,7 +102,7 @@ function prefixProblem(value: string): string | undefined {
 export function oneOf<const T extends readonly [string, ...string[]]>(
   available: T,
   planned: readonly string[],
-): z.ZodEnum<{ [K in T[number]]: K }> {
+): z.ZodMiniEnum<{ [K in T[number]]: K }> {
   const list = available.map((value) => `\`${value}\``).join(' or ');
   const isPlanned = (input: unknown): boolean =>
     typeof input === 'string' ? planned.includes(input) : typeof input === 'object' && input !== null;
