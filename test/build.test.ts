@@ -93,6 +93,15 @@ test('a pass over two folders, with the bundled command', async () => {
   assert.equal(readFileSync(join(folder, 'b', 'key'), 'utf8'), 'body');
 });
 
+test('a pass starts no other process', async () => {
+  // Whatever tries to is refused.
+  const granted = ['fs-read=*', 'fs-write=*', 'net', 'addons'].map((right) => `--allow-${right}`);
+  const flags = ['--permission', ...granted, '--no-warnings'];
+  const { code, stdout, stderr } = await isobar(['sync', 'd', '--json'], flags);
+  assert.deepEqual([code, stderr], [0, '']);
+  assert.equal((JSON.parse(stdout) as { copiedKeys: number }).copiedKeys, 0);
+});
+
 test('every driver loads, with what it needs for credentials', async () => {
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
   const key = { type: 'service_account', client_email: 'a@b.c', token_uri: `${nowhere}/token` };
@@ -176,6 +185,12 @@ test('a pass over S3 loads no SDK, no other driver, no web server, no logs and n
     loaded.filter((name) => heavy.test(name)),
     [],
   );
+});
+
+test('the configuration is checked by the small half of zod, which is built in half the time', () => {
+  const work = readFileSync(join(bundled, 'work.cjs'), 'utf8');
+  assert.match(work, /^\/\/ node_modules\/zod\/v4\/mini\//m);
+  assert.doesNotMatch(work, /^\/\/ node_modules\/zod\/v4\/(classic|locales)\//m);
 });
 
 test('every file is strict, as the source is, and in ASCII', () => {
