@@ -4,10 +4,8 @@ import { HashThreads } from './threads.ts';
 
 export type Algorithm = 'sha256' | 'md5';
 
-/** Up to here a message to another thread and back takes as long as the digest. */
-const atOnceBytes = 512 * 1024;
-/** So much takes longer than other work should have to wait: about 1 ms. */
-const turnBytes = 1024 * 1024;
+/** What takes longer than other work should have to wait: about 1 ms; a message to another thread costs half of that. */
+const atOnceBytes = 1024 * 1024;
 
 let threads: HashThreads | undefined;
 
@@ -23,7 +21,7 @@ export function hashOf(algorithm: Algorithm, bytes: Uint8Array): string | Promis
     const elsewhere = threads.hash({ algorithm, memory: buffer, from, bytes: byteLength });
     if (elsewhere) return elsewhere;
   }
-  return bytes.length <= turnBytes ? hash(algorithm, bytes) : hashInTurns(algorithm, bytes);
+  return hashInTurns(algorithm, bytes);
 }
 
 /** Memory that other threads can see, all zero. */
@@ -33,8 +31,8 @@ export function sharedMemory(bytes: number): Uint8Array {
 
 async function hashInTurns(algorithm: Algorithm, bytes: Uint8Array): Promise<string> {
   const digest = createHash(algorithm);
-  for (let from = 0; from < bytes.length; from += turnBytes) {
-    digest.update(bytes.subarray(from, from + turnBytes));
+  for (let from = 0; from < bytes.length; from += atOnceBytes) {
+    digest.update(bytes.subarray(from, from + atOnceBytes));
     await nextTurn();
   }
   return digest.digest('hex');

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Token } from '../ports/object-store.ts';
 import { keyHash } from './key.ts';
 import type { ObjectMetadata } from './metadata.ts';
@@ -107,5 +107,5 @@ export function traitsOf(metadata: ObjectMetadata): string {
       .filter(([, value]) => value !== undefined)
       .sort(([a], [b]) => (a < b ? -1 : 1)),
   );
-  return createHash('sha256').update(JSON.stringify(sorted)).digest('base64url').slice(0, 16);
+  return hash('sha256', JSON.stringify(sorted), 'base64url').slice(0, 16);
 }

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 /** Everything Isobar keeps for itself at a site stands below this prefix; users' keys never do. */
 export const reservedPrefix = '.isobar/';
@@ -41,5 +41,5 @@ function rankOfUnit(unit: number): number {
 
 /** 22 characters that name a key where the key itself does not fit: 128 bits of SHA-256, base64url. */
 export function keyHash(key: string): string {
-  return createHash('sha256').update(key).digest().subarray(0, 16).toString('base64url');
+  return hash('sha256', key, 'buffer').subarray(0, 16).toString('base64url');
 }

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { compareKeys } from './key.ts';
 import type { Stamp } from './stamp.ts';
 
@@ -63,5 +63,5 @@ export function compareVersions(a: Version, b: Version): number {
 
 /** Two workers that adopt the same thing give it the same operation id. */
 export function derivedOperation(...parts: readonly string[]): string {
-  return createHash('sha256').update(parts.join('\0')).digest().subarray(0, 16).toString('base64url');
+  return hash('sha256', parts.join('\0'), 'buffer').subarray(0, 16).toString('base64url');
 }
