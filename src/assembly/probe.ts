@@ -1,16 +1,17 @@
 import { StoreFailure } from '../model/failure.ts';
-import { noMetadata } from '../model/metadata.ts';
+import { noMetadata, type ObjectMetadata } from '../model/metadata.ts';
 import type { Assurance, Capabilities, ObjectStore, Token, Upload } from '../ports/object-store.ts';
 import type { World } from '../ports/world.ts';
 
 const racers = 6;
+const absent = { kind: 'absent' } as const;
 
 export interface Probed {
   readonly capabilities: Capabilities;
   /** False where nothing may be removed: then `remove` is what the provider promises. */
   readonly removalTried: boolean;
-  /** Removes what the probe wrote; never throws. */
-  clean(): Promise<void>;
+  /** What the probe wrote is removed again; never rejects. */
+  readonly cleaned: Promise<void>;
 }
 
 /**
@@ -20,7 +21,6 @@ export interface Probed {
 export async function probe(store: ObjectStore, world: World, signal: AbortSignal): Promise<Probed> {
   const key = `.isobar/probe/${world.uniqueId()}`;
   const trial = new Probe(store, key, signal);
-  const clean = () => trial.clean();
   try {
     // Side by side, each under keys of its own: far from the store every step is a round trip.
     const [conditions, complete, tags, keys] = await allOf([
@@ -30,9 +30,9 @@ export async function probe(store: ObjectStore, world: World, signal: AbortSigna
       trial.keys(),
     ]);
     const capabilities = { ...store.capabilities, ...conditions, complete, tags, keys };
-    return { capabilities, removalTried: 'remove' in conditions, clean };
+    return { capabilities, removalTried: 'remove' in conditions, cleaned: trial.clean() };
   } catch (failure) {
-    await clean();
+    await trial.clean();
     throw failure;
   }
 }
@@ -43,8 +43,8 @@ export async function probeCapabilities(
   world: World,
   signal: AbortSignal,
 ): Promise<Capabilities> {
-  const { capabilities, removalTried, clean } = await probe(store, world, signal);
-  await clean();
+  const { capabilities, removalTried, cleaned } = await probe(store, world, signal);
+  await cleaned;
   if (!removalTried)
     throw new StoreFailure('denied', 'nothing may be removed here: deletions could not be tried');
   return capabilities;
@@ -65,6 +65,8 @@ class Probe {
   #current: Token | undefined;
   #stale: Token | undefined;
   #upload: Upload | undefined;
+  /** What stands at the store because of the probe, beside `#current`. */
+  readonly #written: { readonly key: string; readonly token: Token }[] = [];
 
   constructor(store: ObjectStore, key: string, signal: AbortSignal) {
     this.#store = store;
@@ -106,16 +108,21 @@ class Probe {
     const key = `${this.#key}-parts`;
     const body = Buffer.from('in parts');
     const metadata = noMetadata;
-    const condition = { kind: 'absent' } as const;
     const partSizeBytes = Math.max(this.#store.limits.minPartBytes, body.length);
     const request = { key, size: body.length, partSizeBytes, metadata };
     const [, upload] = await allOf([
-      this.#store.write({ key, body: new Uint8Array(), metadata, condition }, this.#signal),
+      this.#make(key, metadata),
       this.#store.startUpload(request, this.#signal),
     ]);
     this.#upload = upload;
     const receipt = await this.#store.writePart(upload, { index: 0, bytes: body }, this.#signal);
-    const done = await this.#store.completeUpload(upload, [receipt], { condition, metadata }, this.#signal);
+    const done = await this.#store.completeUpload(
+      upload,
+      [receipt],
+      { condition: absent, metadata },
+      this.#signal,
+    );
+    if (done.kind === 'written') this.#written.push({ key, token: done.token });
     return assured(done.kind === 'conflict');
   }
 
@@ -141,8 +148,7 @@ class Probe {
   async tags(): Promise<boolean> {
     const key = `${this.#key}-tagged`;
     const metadata = { user: {}, tags: { purpose: 'probe' } };
-    const condition = { kind: 'absent' } as const;
-    await this.#store.write({ key, body: new Uint8Array(), metadata, condition }, this.#signal);
+    await this.#make(key, metadata);
     const head = await this.#store.head(key, this.#signal);
     return head?.metadata.tags['purpose'] === 'probe';
   }
@@ -162,27 +168,28 @@ class Probe {
 
   async #tryKey(key: string): Promise<void> {
     try {
-      const condition = { kind: 'absent' } as const;
-      await this.#store.write({ key, body: new Uint8Array(), metadata: noMetadata, condition }, this.#signal);
+      await this.#make(key, noMetadata);
     } catch (failure) {
       if (!(failure instanceof StoreFailure && failure.remedy === 'park')) throw failure;
     }
   }
 
-  async clean(): Promise<void> {
-    try {
-      if (this.#upload) await this.#store.abortUpload(this.#upload, this.#signal);
-      for await (const page of this.#store.list({ prefix: this.#key }, this.#signal)) {
-        await Promise.all(page.map(({ key }) => this.#removeNow(key)));
-      }
-    } catch {
-      // Left over: a few empty objects below `.isobar/probe/`, which nobody minds.
-    }
+  /** An empty object. */
+  async #make(key: string, metadata: ObjectMetadata): Promise<void> {
+    const request = { key, body: new Uint8Array(), metadata, condition: absent };
+    const done = await this.#store.write(request, this.#signal);
+    if (done.kind === 'written') this.#written.push({ key, token: done.token });
   }
 
-  async #removeNow(key: string): Promise<void> {
-    const head = await this.#store.head(key, this.#signal);
-    if (head) await this.#store.remove(key, head.token, this.#signal);
+  /** Asks for every removal before it returns: a store that was told what it does not promise would refuse. */
+  async clean(): Promise<void> {
+    const token = this.#current;
+    const rest = token === undefined ? this.#written : [...this.#written, { key: this.#key, token }];
+    // What is left over all the same, below `.isobar/probe/`, nobody minds.
+    await Promise.allSettled([
+      this.#upload && this.#store.abortUpload(this.#upload, this.#signal),
+      ...rest.map((one) => this.#store.remove(one.key, one.token, this.#signal)),
+    ]);
   }
 
   async #tokenNow(): Promise<Token | undefined> {
@@ -190,8 +197,7 @@ class Probe {
   }
 
   async #write(text: string, token: Token | undefined): Promise<Token | undefined> {
-    const condition =
-      token === undefined ? ({ kind: 'absent' } as const) : ({ kind: 'match', token } as const);
+    const condition = token === undefined ? absent : ({ kind: 'match', token } as const);
     const request = { key: this.#key, body: Buffer.from(text), metadata: noMetadata, condition };
     const done = await this.#store.write(request, this.#signal);
     return done.kind === 'written' ? done.token : undefined;

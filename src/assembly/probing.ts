@@ -22,6 +22,7 @@ export class Probing {
   /** Whether removals were tried, too; if not, a removal tries again, and is refused by the store itself. */
   #isComplete = false;
   #underWay: Promise<void> | undefined;
+  /** Nobody waits for what a probe left to be removed, but the end. */
   #rest = Promise.resolve();
   #failure: unknown;
   #againMs = Number.NEGATIVE_INFINITY;
@@ -67,12 +68,11 @@ export class Probing {
   async #probe(): Promise<void> {
     try {
       const signal = AbortSignal.any([AbortSignal.timeout(longestMs), this.#closing.signal]);
-      const { capabilities, removalTried, clean } = await probe(this.#store, this.#world, signal);
+      const { capabilities, removalTried, cleaned } = await probe(this.#store, this.#world, signal);
+      this.#rest = cleaned;
       await this.#found(capabilities, removalTried);
       this.#isSettled = true;
       this.#isComplete = removalTried;
-      // Nobody waits for what a probe left to be removed, but the end.
-      this.#rest = clean();
     } catch (failure) {
       this.#failure = told(failure);
       throw this.#failure;
