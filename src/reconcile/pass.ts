@@ -7,7 +7,7 @@ import { emptyRecord, type KeyRecord, withReplica } from '../model/record.ts';
 import type { SiteId } from '../model/version.ts';
 import { proveSite } from '../replicate/marker.ts';
 import { learn, look } from '../replicate/observe.ts';
-import { guardId } from '../replicate/records.ts';
+import { guardId, type SiteState } from '../replicate/records.ts';
 import type { Replicator } from '../replicate/replicator.ts';
 import { Semaphore } from '../replicate/semaphore.ts';
 import { type Shell, siteOf } from '../replicate/shell.ts';
@@ -79,9 +79,13 @@ export async function pass(
     shards.map((shard) => scanShard(shell, replicator, id, shard, proofs, tallies, sampler, signal)),
   );
   await proveSuspicious(shell, tallies, signal);
+  const found = new Map<SiteId, Partial<SiteState>>();
   for (const [site, tally] of tallies)
-    await closeSite(shell, replicator, id, site, tally, options, begunMs, signal);
-  await shell.records.updateSite(shell.policy.sites[0]!, { boundaries: sampler.boundaries() });
+    found.set(site, await closeSite(shell, replicator, id, site, tally, options, begunMs, signal));
+  const first = shell.policy.sites[0]!;
+  found.set(first, { ...found.get(first), boundaries: sampler.boundaries() });
+  // Side by side: they share one flush to the disk.
+  await Promise.all([...found].map(([site, state]) => shell.records.updateSite(site, state)));
   return { sites: Object.fromEntries(tallies), keys: sampler.keys };
 }
 
@@ -180,17 +184,25 @@ function reportOrKeep(shell: Shell, row: Row, error: unknown): unknown {
 }
 
 export function count(row: Row, tallies: Map<SiteId, Tally>): void {
-  for (const site of Object.keys(row.entries)) tallies.get(site)!.listed += 1;
-  for (const [site, replica] of Object.entries(row.record?.replicas ?? {})) {
-    const tally = tallies.get(site);
-    if (tally && !replica.version.deleted) tally.known += 1;
+  for (const [site, tally] of tallies) {
+    if (row.entries[site] !== undefined) tally.listed += 1;
+    if (row.record?.replicas[site]?.version.deleted === false) tally.known += 1;
   }
 }
 
 function isQuiet(shell: Shell, row: Row, { unknown }: Differences): boolean {
   if (unknown.length > 0) return false;
   if (!row.record) return true;
+  if (isOneVersion(shell, row.record)) return true;
   return shell.policy.sites.every((site) => decide(row.record!, site).kind === 'skip');
+}
+
+/** Every site holds the same write, as nearly always: a record keeps a version that sites share once. */
+function isOneVersion({ policy }: Shell, { replicas }: KeyRecord): boolean {
+  const version = replicas[policy.sites[0]!]?.version;
+  if (version === undefined) return false;
+  for (const site in replicas) if (replicas[site]!.version !== version) return false;
+  return policy.sites.every((site) => replicas[site] !== undefined);
 }
 
 async function takeUp(
@@ -248,6 +260,7 @@ async function learnFrom(
   });
 }
 
+/** Takes up the deletions that are believed, and tells what is to be remembered of the site. */
 async function closeSite(
   shell: Shell,
   replicator: Replicator,
@@ -257,12 +270,11 @@ async function closeSite(
   options: PassOptions,
   begunMs: number,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<Partial<SiteState>> {
   const { records } = shell;
   if (tally.away !== undefined) {
     await forgetSuspects(shell, id, site);
-    await records.updateSite(site, { lastError: tally.away, lastErrorMs: shell.world.nowMs() });
-    return;
+    return { lastError: tally.away, lastErrorMs: shell.world.nowMs() };
   }
   const noticed = shell.deletions.since(site);
   const guard = await guardFor(shell, site, tally, { ...options, noticed });
@@ -271,21 +283,17 @@ async function closeSite(
     await records.commit([records.park(guard)]);
     await forgetSuspects(shell, id, site);
   } else {
-    await records.commit([records.unpark(guardId(site))]);
+    if (await records.parkedBy(guardId(site))) await records.commit([records.unpark(guardId(site))]);
     await takeDeletions(shell, replicator, id, site, tally, signal);
   }
   shell.deletions.scanned(site);
   if (tally.unread) {
     const { keys, error } = tally.unread;
     tally.away = `${keys} keys could not be looked at (${error}); the next pass looks again`;
-    await records.updateSite(site, { lastError: tally.away, lastErrorMs: shell.world.nowMs() });
-    return;
+    return { lastError: tally.away, lastErrorMs: shell.world.nowMs() };
   }
-  await records.updateSite(site, {
-    scannedMs: begunMs,
-    knownKeys: guard ? tally.known : tally.known - tally.suspects,
-    scanWanted: false,
-  });
+  const knownKeys = guard ? tally.known : tally.known - tally.suspects;
+  return { scannedMs: begunMs, knownKeys, scanWanted: false };
 }
 
 /**

@@ -126,7 +126,8 @@ function smallest(listings: Map<SiteId, Cursor<ListEntry>>, records: Cursor<KeyR
   let least = records.current?.key;
   for (const cursor of listings.values()) {
     const key = cursor.current?.key;
-    if (key !== undefined && (least === undefined || compareKeys(key, least) < 0)) least = key;
+    if (key === undefined || key === least) continue;
+    if (least === undefined || compareKeys(key, least) < 0) least = key;
   }
   return least;
 }
