@@ -161,8 +161,7 @@ async function onePage(
   const prefix = site + stretch.prefix;
   const { text, withTags } = await pageText(container, pageQuery(stretch, site, marker), signal);
   try {
-    const page = parsePage(text, withTags);
-    return { ...page, entries: page.entries.map((entry) => withoutPrefix(entry, prefix, site.length)) };
+    return parsePage(text, withTags, (name) => withoutPrefix(name, prefix, site.length));
   } catch (cause) {
     throw broken(container, cause instanceof Error ? cause.message : String(cause), cause);
   }
@@ -201,7 +200,7 @@ async function pageText(
   return { text: await textOf(answer, signal), withTags: false };
 }
 
-function withoutPrefix(entry: ListEntry, prefix: string, siteLength: number): ListEntry {
-  if (!entry.key.startsWith(prefix)) throw new Error(`${JSON.stringify(entry.key)} was not asked for`);
-  return siteLength === 0 ? entry : { ...entry, key: entry.key.slice(siteLength) };
+function withoutPrefix(name: string, prefix: string, siteLength: number): string {
+  if (!name.startsWith(prefix)) throw new Error(`${JSON.stringify(name)} was not asked for`);
+  return name.slice(siteLength);
 }

@@ -50,6 +50,22 @@ test('without leave to read tags, an entry that has some goes without metadata',
   assert.deepEqual(parsePage(pageOf(blob('')), false).entries[0]?.metadata?.user, { a: '1' });
 });
 
+test('entries that are written alike, and those that are not', () => {
+  const blob = (name: string, metadata: string) =>
+    `<Blob><Name>${name}</Name>${properties()}${metadata}<OrMetadata /></Blob>`;
+  const metadata = ['<Metadata><a>1</a></Metadata>', '<Metadata><a>2</a></Metadata>', '<Metadata />', ''];
+  const text = pageOf(metadata.map((one, at) => blob(`k${at}`, one)).join(''));
+  assert.deepEqual(
+    parsePage(text, true, (name) => name.slice(1)).entries.map((entry) => [entry.key, entry.metadata?.user]),
+    [
+      ['0', { a: '1' }],
+      ['1', { a: '2' }],
+      ['2', {}],
+      ['3', {}],
+    ],
+  );
+});
+
 test('an empty page is one, and a page that was cut off anywhere is none', () => {
   assert.deepEqual(parsePage(pageOf(''), true), { entries: [], nextMarker: '' });
   const blob = (name: string) => `<Blob><Name>${name}</Name>${properties()}<Metadata/></Blob>`;
@@ -58,6 +74,7 @@ test('an empty page is one, and a page that was cut off anywhere is none', () =>
     assert.throws(() => parsePage(text.slice(0, length), true), `cut off at ${length}`);
   }
   assert.throws(() => parsePage(text.replace('<NextMarker/>', ''), true));
+  assert.throws(() => parsePage(text.replace(/<Blobs>.*<\/Blobs>/, ''), true));
   assert.throws(() => parsePage(text.replace('<Etag>0x8D4</Etag>', ''), true));
   assert.throws(() => parsePage('<html></html>', true));
 });

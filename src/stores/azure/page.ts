@@ -1,10 +1,12 @@
+import type { ObjectMetadata } from '../../model/metadata.ts';
 import type { ListEntry } from '../../ports/object-store.ts';
-import { childOf, leavesOf, parseXml, type XmlElement } from '../http/xml.ts';
+import { childOf, parseXml, type XmlElement } from '../http/xml.ts';
+import { valueAt, type XmlRow, XmlRows } from '../http/xml-rows.ts';
 import { md5FromBase64, tokenOf } from './head.ts';
 import { metadataFromElements } from './metadata.ts';
 
 export interface Page {
-  /** In the server's order, keys with the site's prefix. */
+  /** In the server's order. */
   readonly entries: readonly ListEntry[];
   /** Empty on the last page. */
   readonly nextMarker: string;
@@ -12,47 +14,78 @@ export interface Page {
 
 /**
  * Throws an Error where the text is not a whole page. Without `withTags`, an entry that has index tags goes
- * without metadata, for that would not be all of it.
+ * without metadata, for that would not be all of it. `keyOf` takes the site's prefix from a name.
  */
-export function parsePage(text: string, withTags: boolean): Page {
-  const results = parseXml(text);
-  const blobs = childOf(results, 'Blobs');
+export function parsePage(
+  text: string,
+  withTags: boolean,
+  keyOf: (name: string) => string = (name) => name,
+): Page {
+  const blobs = new XmlRows('Blob', 2, (path) => wanted.test(path));
+  const results = parseXml(text, blobs);
   const nextMarker = childOf(results, 'NextMarker');
-  if (results?.name !== 'EnumerationResults' || !blobs || !nextMarker) {
+  if (results?.name !== 'EnumerationResults' || !childOf(results, 'Blobs') || !nextMarker) {
     throw new Error('the page is no list of blobs, or ends early');
   }
-  const listed = blobs.children.filter(({ name }) => name === 'Blob');
-  return { entries: listed.map((blob) => entryOf(blob, withTags)), nextMarker: nextMarker.text };
+  return { entries: blobs.rows.map((blob) => entryOf(blob, withTags, keyOf)), nextMarker: nextMarker.text };
 }
 
-function entryOf(blob: XmlElement, withTags: boolean): ListEntry {
-  const key = nameOf(blob);
-  const properties = leavesIn(blob, 'Properties');
-  const size = Number(properties.get('Content-Length') ?? Number.NaN);
-  const lastModifiedMs = Date.parse(properties.get('Last-Modified') ?? '');
-  const token = tokenOf(properties.get('Etag') ?? '');
+const wanted =
+  /^(?:Name|Metadata\/|Tags\/|Properties\/(?:TagCount|Etag|Last-Modified|Content-|Cache-Control))/;
+
+function entryOf(blob: XmlRow, withTags: boolean, keyOf: (name: string) => string): ListEntry {
+  const key = keyOf(nameOf(blob));
+  const size = Number(valueAt(blob, 'Properties/Content-Length') ?? Number.NaN);
+  const lastModifiedMs = Date.parse(valueAt(blob, 'Properties/Last-Modified') ?? '');
+  const token = tokenOf(valueAt(blob, 'Properties/Etag') ?? '');
   if (!Number.isSafeInteger(size) || Number.isNaN(lastModifiedMs) || token === '') {
     throw new Error(`${JSON.stringify(key)} is listed without its size, time or ETag`);
   }
-  const md5 = md5FromBase64(properties.get('Content-MD5'));
-  const entry = { key, size, token, lastModifiedMs, digests: md5 === undefined ? {} : { md5 } };
-  if (!withTags && Number(properties.get('TagCount') ?? 0) > 0) return entry;
-  const metadata = metadataFromElements(properties, leavesIn(blob, 'Metadata'));
-  const tags = childOf(blob, 'Tags');
-  if (!tags) return { ...entry, metadata };
-  return { ...entry, metadata: { ...metadata, tags: { ...metadata.tags, ...tagsIn(tags) } } };
+  const md5 = md5FromBase64(valueAt(blob, 'Properties/Content-MD5'));
+  const digests = md5 === undefined ? {} : { md5 };
+  if (!withTags && Number(valueAt(blob, 'Properties/TagCount') ?? 0) > 0)
+    return { key, size, token, lastModifiedMs, digests };
+  return {
+    key,
+    size,
+    token,
+    lastModifiedMs,
+    digests,
+    // Taken apart when somebody asks: of an object that has not changed nobody does.
+    get metadata() {
+      return metadataOf(blob);
+    },
+  };
 }
 
-function nameOf(blob: XmlElement): string {
-  const name = childOf(blob, 'Name');
-  if (!name || name.text === '') throw new Error('a blob is listed without its name');
+function metadataOf(blob: XmlRow): ObjectMetadata {
+  const metadata = metadataFromElements(below(blob, 'Properties/'), below(blob, 'Metadata/'));
+  return { ...metadata, tags: { ...metadata.tags, ...tagsOf(blob) } };
+}
+
+function nameOf(blob: XmlRow): string {
   // A name with characters that XML cannot hold.
-  return name.attributes['Encoded'] === 'true' ? decodeURIComponent(name.text) : name.text;
+  const encoded = valueAt(blob, 'Name Encoded="true"');
+  const name = encoded === undefined ? valueAt(blob, 'Name') : decodeURIComponent(encoded);
+  if (name === undefined || name === '') throw new Error('a blob is listed without its name');
+  return name;
 }
 
-function leavesIn(blob: XmlElement, name: string): Map<string, string> {
-  const element = childOf(blob, name);
-  return new Map(element ? Object.entries(leavesOf(element)) : []);
+function below({ paths, values }: XmlRow, parent: string): Map<string, string> {
+  const leaves = new Map<string, string>();
+  for (const [at, path] of paths.entries())
+    if (path.startsWith(parent)) leaves.set(path.slice(parent.length), values[at]!);
+  return leaves;
+}
+
+/** In a page, the value of a tag follows its key. */
+function tagsOf({ paths, values }: XmlRow): Record<string, string> {
+  const tags: [string, string][] = [];
+  for (const [at, path] of paths.entries()) {
+    if (path === 'Tags/TagSet/Tag/Key') tags.push([values[at]!, '']);
+    else if (path === 'Tags/TagSet/Tag/Value' && tags.length > 0) tags.at(-1)![1] = values[at]!;
+  }
+  return Object.fromEntries(tags);
 }
 
 /** The answer of Get Blob Tags; throws an Error where it is not a whole one. */

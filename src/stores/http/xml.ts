@@ -1,3 +1,5 @@
+import type { XmlRows } from './xml-rows.ts';
+
 /** An element of the XML that object stores answer with. Names are without their namespace prefix. */
 export interface XmlElement {
   readonly name: string;
@@ -10,6 +12,8 @@ export interface XmlElement {
 interface Open {
   /** As it is written, which its end must repeat. */
   readonly tag: string;
+  /** Where it begins. */
+  readonly start: number;
   readonly attributes: Readonly<Record<string, string>>;
   readonly children: XmlElement[];
   text: string;
@@ -22,9 +26,10 @@ const none: Readonly<Record<string, string>> = Object.freeze({});
 
 /**
  * The root element; undefined for whatever is not one whole, well-formed document, such as an answer that was cut off.
- * No document types, and so no entities but XML's own: an answer of a store has none.
+ * No document types, and so no entities but XML's own: an answer of a store has none. What `rows` takes is not among
+ * the children; it counts only where there is a root.
  */
-export function parseXml(text: string): XmlElement | undefined {
+export function parseXml(text: string, rows?: XmlRows): XmlElement | undefined {
   const open: Open[] = [];
   let root: XmlElement | undefined;
   let at = text.charCodeAt(0) === 0xfeff ? 1 : 0;
@@ -37,15 +42,17 @@ export function parseXml(text: string): XmlElement | undefined {
       else if (between.trim() !== '') return undefined;
     }
     if (start < 0) return open.length === 0 ? root : undefined;
+    const taken = open.length === rows?.depth ? rows.take(text, start) : undefined;
     const next = text.charCodeAt(start + 1);
-    if (next === slash) {
+    if (taken !== undefined) at = taken;
+    else if (next === slash) {
       const end = text.indexOf('>', start);
       if (!top || !text.startsWith(top.tag, start + 2)) return undefined;
       const isPlain = end === start + 2 + top.tag.length;
       if (!isPlain && (end < 0 || text.slice(start + 2, end).trimEnd() !== top.tag)) return undefined;
       open.pop();
-      root = closed(top, open) ?? root;
       at = end + 1;
+      root = closed(top, open, text, at, rows) ?? root;
     } else if (next === question || next === exclamation) {
       const end = passed(text, start, top);
       if (end === undefined) return undefined;
@@ -53,10 +60,10 @@ export function parseXml(text: string): XmlElement | undefined {
     } else {
       const tag = tagAt(text, start + 1);
       if (tag === undefined || (!top && root) || open.length >= deepest) return undefined;
-      const element: Open = { tag: tag.name, attributes: tag.attributes, children: [], text: '' };
-      if (!tag.isEmpty) open.push(element);
-      else root = closed(element, open) ?? root;
+      const element: Open = { tag: tag.name, start, attributes: tag.attributes, children: [], text: '' };
       at = tag.end;
+      if (!tag.isEmpty) open.push(element);
+      else root = closed(element, open, text, at, rows) ?? root;
     }
   }
 }
@@ -81,12 +88,19 @@ export function escapeXml(text: string): string {
 const [exclamation, slash, question] = [0x21, 0x2f, 0x3f];
 
 /** The root, when it was that which ended. */
-function closed({ tag, attributes, children, text }: Open, open: readonly Open[]): XmlElement | undefined {
+function closed(
+  { tag, start, attributes, children, text }: Open,
+  open: readonly Open[],
+  source: string,
+  end: number,
+  rows: XmlRows | undefined,
+): XmlElement | undefined {
   const name = tag.slice(tag.indexOf(':') + 1);
   const element = { name, attributes, children, text: children.length > 0 ? '' : text };
   const parent = open.at(-1);
   if (!parent) return element;
-  parent.children.push(element);
+  if (open.length === rows?.depth && name === rows.name) rows.add(element, source.slice(start, end));
+  else parent.children.push(element);
   return undefined;
 }
 
@@ -137,10 +151,10 @@ const entity = /&(?:#x([0-9a-f]{1,6})|#([0-9]{1,7})|(amp|lt|gt|quot|apos));/gi;
 const named: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" };
 
 /** In one pass: `&amp;lt;` is `&lt;`. */
-function decodeEntities(escaped: string): string {
+export function decodeEntities(escaped: string): string {
   if (!escaped.includes('&')) return escaped;
-  // Every ETag has two of these, and seldom anything else; what they become begins no entity.
-  const text = escaped.replaceAll('&quot;', '"');
+  // Every ETag has two of one of these, and seldom anything else; what they become begins no entity.
+  const text = escaped.replaceAll('&quot;', '"').replaceAll('&#34;', '"');
   if (!text.includes('&')) return text;
   return text.replaceAll(entity, (all, hex?: string, decimal?: string, name?: string) => {
     if (name !== undefined) return named[name] ?? all;

@@ -2,6 +2,7 @@ import { StoreFailure } from '../../model/failure.ts';
 import { compareKeys, reservedPrefix } from '../../model/key.ts';
 import type { ListEntry, ListRequest, UploadEntry } from '../../ports/object-store.ts';
 import { textOf } from '../http/send.ts';
+import { valueAt, type XmlRow, XmlRows } from '../http/xml-rows.ts';
 import type { S3Bucket } from './bucket.ts';
 import type { S3Request } from './client.ts';
 import { looksLikeMd5 } from './digests.ts';
@@ -11,6 +12,7 @@ import { formatToken, unquoted } from './token.ts';
 import { parseXml, type XmlAnswer, type XmlEntry } from './xml.ts';
 
 const maxPage = 1000;
+const wanted: readonly string[] = ['Key', 'Size', 'LastModified', 'ETag'];
 
 /** After every reserved key: no key of Isobar's own is greater. */
 const pastReserved = `${reservedPrefix}\u{10FFFF}`;
@@ -27,21 +29,20 @@ export async function* listPages(
   const cursor = new Cursor(request.after);
   while (!cursor.ended) {
     const query = pageRequest(bucket, asked, request.pageSize, cursor);
-    const xml = await fetchPage(bucket, query, 'ListBucketResult', signal);
-    const raw = xml.entries('Contents');
+    const contents = new XmlRows('Contents', 1, (path) => wanted.includes(path));
+    const xml = await fetchPage(bucket, query, 'ListBucketResult', signal, contents);
     const page: ListEntry[] = [];
     const decode = decoderOf(xml);
-    for (const fields of raw) {
-      const entry = entryOf(fields, decode, bucket, asked);
+    for (const row of contents.rows) {
+      const entry = entryOf(row, decode, bucket, asked);
       cursor.pass(entry.key);
-      if (until !== undefined && compareKeys(entry.key, until) > 0) {
-        cursor.ended = true;
-        break;
-      }
+      const rest = until === undefined ? -1 : compareKeys(entry.key, until);
+      cursor.ended = rest >= 0;
+      if (rest > 0) break;
       if (hidesReserved && entry.key.startsWith(reservedPrefix)) continue;
       if (entry.key.startsWith(prefix)) page.push(entry);
     }
-    if (!cursor.ended) cursor.turn(xml, raw.length);
+    if (!cursor.ended) cursor.turn(xml, contents.rows.length);
     // Isobar's own entries may be many, and nobody asked for them: go on behind them.
     if (hidesReserved && cursor.last?.startsWith(reservedPrefix)) cursor.jump(pastReserved);
     if (page.length > 0) yield page;
@@ -122,16 +123,11 @@ function pageRequest(
   return { method: 'GET', query };
 }
 
-function entryOf(
-  fields: XmlEntry,
-  decode: (text: string) => string,
-  bucket: S3Bucket,
-  asked: string,
-): ListEntry {
-  const key = strippedKey(decode, fields['Key'], bucket.prefix, asked);
-  const size = Number(fields['Size']);
-  const lastModifiedMs = Date.parse(fields['LastModified'] ?? '');
-  const etag = unquoted(fields['ETag'] ?? '');
+function entryOf(row: XmlRow, decode: (text: string) => string, bucket: S3Bucket, asked: string): ListEntry {
+  const key = strippedKey(decode, valueAt(row, 'Key'), bucket.prefix, asked);
+  const size = Number(valueAt(row, 'Size'));
+  const lastModifiedMs = Date.parse(valueAt(row, 'LastModified') ?? '');
+  const etag = unquoted(valueAt(row, 'ETag') ?? '');
   if (!Number.isSafeInteger(size) || Number.isNaN(lastModifiedMs) || etag === '') {
     throw broken(`the entry of ${JSON.stringify(key)} lacks its size, time or ETag`);
   }
@@ -188,11 +184,12 @@ async function fetchPage(
   request: S3Request,
   root: string,
   signal: AbortSignal,
+  rows?: XmlRows,
 ): Promise<XmlAnswer> {
   const answer = await bucket.client.send(request, signal);
   if (answer.status !== 200) throw await bucket.client.failed(answer, request, signal);
   const text = await textOf(answer, signal);
-  const xml = parseXml(text);
+  const xml = parseXml(text, rows);
   if (xml?.root === root) return xml;
   if (/^\s*<\?xml|^\s*<(?:List|Error)/.test(text)) throw broken('a page is cut off or is no listing');
   throw bucket.client.notS3(answer, request);

@@ -21,14 +21,23 @@ export function formatToken(name: WriteName): Token {
 }
 
 export function parseToken(token: Token): WriteName {
-  const [etag = '', window = '-', version = '-'] = token.split(' ');
-  const [from, to = from] = window.split('..');
+  // Two for every key of a pass: no lists are made.
+  const first = endOfField(token, 0);
+  const second = endOfField(token, first + 1);
+  const version = token.slice(second + 1, endOfField(token, second + 1));
+  const dots = token.indexOf('..', first);
+  const hasRange = dots >= 0 && dots < second;
   return {
-    etag: unescapeField(etag),
-    from: parseSecond(from),
-    to: parseSecond(to),
-    version: version === '-' ? undefined : unescapeField(version),
+    etag: unescapeField(token.slice(0, first)),
+    from: parseSecond(token.slice(first + 1, hasRange ? dots : second)),
+    to: parseSecond(token.slice(hasRange ? dots + 2 : first + 1, second)),
+    version: version === '' || version === '-' ? undefined : unescapeField(version),
   };
+}
+
+function endOfField(token: Token, from: number): number {
+  const end = token.indexOf(' ', from);
+  return end < 0 ? token.length : end;
 }
 
 /** Equal ETags, equal versions where both are known, and times that can be the same. */
@@ -88,7 +97,10 @@ function parseSecond(text: string | undefined): number | undefined {
   return text === undefined || text === '' || text === '-' ? undefined : Number(text);
 }
 
+const special = /[%\s]/;
+
 function escapeField(text: string): string {
+  if (!special.test(text)) return text;
   return text.replaceAll(/[%\s]/g, encodeURIComponent);
 }
 

@@ -1,4 +1,5 @@
 import { childOf, leavesOf, parseXml as parse, type XmlElement } from '../http/xml.ts';
+import type { XmlRows } from '../http/xml-rows.ts';
 
 export { escapeXml } from '../http/xml.ts';
 
@@ -29,8 +30,8 @@ export class XmlAnswer {
   }
 }
 
-/** Undefined when the text is not whole XML with one root element: then it is no answer of S3. */
-export function parseXml(text: string): XmlAnswer | undefined {
-  const root = parse(text);
+/** Undefined when the text is not whole XML with one root element: then it is no answer of S3, and no row counts. */
+export function parseXml(text: string, rows?: XmlRows): XmlAnswer | undefined {
+  const root = parse(text, rows);
   return root && new XmlAnswer(root);
 }
