@@ -25,6 +25,7 @@ import { onlooker } from './replicate/onlooker.ts';
 import { type Fetched, get } from './replicate/read.ts';
 import { type Loser, type Parked, Records, type SiteState } from './replicate/records.ts';
 import { Replicator } from './replicate/replicator.ts';
+import { Semaphore } from './replicate/semaphore.ts';
 import { SharedReads } from './replicate/shared-reads.ts';
 import { defaultSettings, type Events, type Settings, type Shell, type Site } from './replicate/shell.ts';
 import { clearUploads } from './replicate/upload.ts';
@@ -56,6 +57,7 @@ export class UsageFailure extends Error {
 const sharedReadBytes = 48 * 1024 * 1024;
 /** As much as is under way to one target. */
 const pooledBytes = 40 * 1024 * 1024;
+const aheadBytes = 16 * 1024 * 1024;
 const never = new AbortController().signal;
 
 /** A set of keys, replicated over sites under one policy. */
@@ -75,6 +77,7 @@ export class Dataset {
       bus: parts.bus,
       reads: new SharedReads(sharedReadBytes),
       pool: new BodyPool(pooledBytes),
+      ahead: new Semaphore(aheadBytes),
       uploading: new Set(),
       proved: new Set(),
       world: parts.world,

@@ -54,13 +54,16 @@ async function listed(store: GuardedStore): Promise<number> {
   return keys;
 }
 
-test('listings and the marker are read while a site is probed; a write and a read wait', async () => {
+test('a site is recognised, listed, and read as listed, while it is probed; all else waits', async () => {
   const site = new NewSite();
   const lift = site.faulty.inject({ verbs: ['write'], key: isProbe, effect: { kind: 'hang' } });
   const written = site.write('a');
   const read = site.store.read('b', {}, never);
   assert.equal(await listed(site.store), 0);
   assert.equal(await site.store.read(markerKey, {}, never), undefined);
+  assert.equal((await site.write(markerKey)).kind, 'written');
+  await site.store.read('c', { token: 'listed' }, never);
+  assert.equal(site.asked('read', 'c'), 1);
   assert.deepEqual([site.asked('write', 'a'), site.asked('read', 'b')], [0, 0]);
   lift();
   assert.equal((await written).kind, 'written');

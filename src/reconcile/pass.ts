@@ -6,7 +6,7 @@ import { deletesAllowed } from '../model/policy.ts';
 import { emptyRecord, type KeyRecord, withReplica } from '../model/record.ts';
 import type { SiteId } from '../model/version.ts';
 import { proveSite } from '../replicate/marker.ts';
-import { learn, look } from '../replicate/observe.ts';
+import { learn, look, lookAhead } from '../replicate/observe.ts';
 import { guardId, type SiteState } from '../replicate/records.ts';
 import type { Replicator } from '../replicate/replicator.ts';
 import { Semaphore } from '../replicate/semaphore.ts';
@@ -245,7 +245,11 @@ async function learnFrom(
 ): Promise<KeyRecord> {
   const entry = row.entries[site]!;
   const { store } = siteOf(shell, site);
-  if (row.record) return learn(shell, site, row.key, await look(shell, site, row.key, signal), signal);
+  if (row.record) {
+    const one = holders === 1;
+    const sighting = await (one ? lookAhead(shell, site, entry, signal) : look(shell, site, row.key, signal));
+    return learn(shell, site, row.key, sighting, signal);
+  }
   if (entry.metadata || holders > 1) return learn(shell, site, row.key, { kind: 'present', entry }, signal);
   return shell.records.update(row.key, (before) => {
     const replica = adoptUnread({

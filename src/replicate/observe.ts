@@ -4,8 +4,9 @@ import { type Entry, entryOn, traitsOf } from '../model/entry.ts';
 import { StoreFailure } from '../model/failure.ts';
 import { type KeyRecord, md5Of, withReplica } from '../model/record.ts';
 import type { SiteId } from '../model/version.ts';
-import type { ObjectStore, Token } from '../ports/object-store.ts';
+import type { ListEntry, ObjectStore, Token } from '../ports/object-store.ts';
 import { proveSite } from './marker.ts';
+import { type Whole, wholeId, wholeOf } from './reading.ts';
 import { type Shell, siteOf } from './shell.ts';
 
 /** What `site` holds of `key` right now, asked of the site itself. Absence is believed only of a proven site. */
@@ -14,6 +15,49 @@ export async function look(shell: Shell, site: SiteId, key: string, signal: Abor
   if (entry) return { kind: 'present', entry };
   await proveSite(shell, site, signal);
   return { kind: 'absent' };
+}
+
+/**
+ * As `look`, and reads a small body along with its head: what has changed is copied next, and far from the site every
+ * request is a round trip. `size` is what a listing said; beyond what memory is free for, the head alone.
+ */
+export async function lookAhead(
+  shell: Shell,
+  site: SiteId,
+  { key, size }: Pick<ListEntry, 'key' | 'size'>,
+  signal: AbortSignal,
+): Promise<Sighting> {
+  const release = size <= shell.settings.partSizeBytes ? shell.ahead.tryAcquire(size) : undefined;
+  if (!release) return look(shell, site, key, signal);
+  try {
+    const whole = await readAtMost(siteOf(shell, site).store, key, size, signal);
+    if (!whole) return await look(shell, site, key, signal);
+    const { head, digest } = whole;
+    const readers = shell.policy.sites.length - 1;
+    shell.reads.offer(wholeId(site, key, head.token), head.size, readers, whole);
+    return { kind: 'present', entry: head, digest };
+  } finally {
+    release();
+  }
+}
+
+/** Undefined when it is absent, larger, or cannot be read: a head may tell more. */
+async function readAtMost(
+  store: ObjectStore,
+  key: string,
+  size: number,
+  signal: AbortSignal,
+): Promise<Whole | undefined> {
+  try {
+    const read = await store.read(key, {}, signal);
+    if (read && read.head.size <= size) return await wholeOf(read, key);
+    // Cancels it.
+    if (read) for await (const _ of read.body) break;
+    return undefined;
+  } catch (failure) {
+    if (failure instanceof StoreFailure) return undefined;
+    throw failure;
+  }
 }
 
 /**

@@ -35,6 +35,11 @@ export async function readWhole(
 ): Promise<Whole> {
   const read = await store.read(key, { token }, signal);
   if (!read) throw new StoreFailure('changed', `${key} is gone; it is looked at again`);
+  return wholeOf(read, key, pooled);
+}
+
+/** Throws `corrupt` when less or more arrives than the head said. */
+export async function wholeOf(read: ObjectRead, key: string, pooled?: PooledRead): Promise<Whole> {
   const { bytes, lent } = await bytesInto(read, pooled);
   if (bytes.length !== read.head.size) {
     throw new StoreFailure(

@@ -9,17 +9,28 @@ export class Semaphore {
     this.#free = capacity;
   }
 
+  /** The release; undefined where that much is not free now. */
+  tryAcquire(units: number): (() => void) | undefined {
+    if (this.#waiting.length > 0 || this.#free < units) return undefined;
+    this.#free -= units;
+    return this.#releaseOf(units);
+  }
+
   /** Resolves with the release; rejects with the signal's reason when it aborts first. */
   async acquire(units: number, signal: AbortSignal): Promise<() => void> {
     signal.throwIfAborted();
     const wanted = Math.min(units, this.capacity);
     if (this.#waiting.length > 0 || this.#free < wanted) await this.#wait(wanted, signal);
     else this.#free -= wanted;
+    return this.#releaseOf(wanted);
+  }
+
+  #releaseOf(units: number): () => void {
     let released = false;
     return () => {
       if (released) return;
       released = true;
-      this.#free += wanted;
+      this.#free += units;
       this.#grant();
     };
   }

@@ -7,6 +7,7 @@ import type { BodyPool } from './body-pool.ts';
 import type { Breaker } from './breaker.ts';
 import type { DeletionGuard } from './deletion-guard.ts';
 import type { Records } from './records.ts';
+import type { Semaphore } from './semaphore.ts';
 import type { SharedReads } from './shared-reads.ts';
 
 /** One place that holds replicas, as the engine sees it. */
@@ -63,6 +64,8 @@ export interface Shell {
   readonly bus: Bus;
   readonly reads: SharedReads;
   readonly pool: BodyPool;
+  /** Bytes of bodies that are read before it is decided that they are copied. */
+  readonly ahead: Semaphore;
   readonly deletions: DeletionGuard;
   /** Uploads in parts that this worker has in hand: `site\0key`. */
   readonly uploading: Set<string>;
