@@ -437,7 +437,7 @@ test('a key that cannot be looked at is said: the pass is not complete', async (
   await trial.nativePut('gcp', 'k', 'two');
   const lift = trial
     .at('gcp')
-    .inject({ verbs: ['head'], key: isUsers, effect: { kind: 'fail', code: 'unavailable' } });
+    .inject({ verbs: ['head', 'read'], key: isUsers, effect: { kind: 'fail', code: 'unavailable' } });
   const result = await trial.sync();
   assert.match(result.away['gcp'] ?? '', /injected|away/);
   lift();
