@@ -316,20 +316,27 @@ export class Lane {
         this.#debtsMayWait = true;
         if (this.#signal.aborted || !this.target.site.breaker.passable) return;
         if (!force && debt.dueMs > world.nowMs()) continue;
-        await this.#takeUp(debt);
+        const taken = await this.#takeUp(debt);
+        // Of a site that is away one key tries: the others would only be read where all is well, again and again.
+        if (!this.target.site.breaker.closed) await taken?.settled;
       }
     }
   }
 
-  async #takeUp(debt: Debt): Promise<void> {
-    if (this.#tasks.has(debt.key)) return;
+  /** Wrapped: whoever waits for a place in hand does not wait for the work. */
+  async #takeUp(debt: Debt): Promise<{ readonly settled: Promise<Settled> } | undefined> {
+    if (this.#tasks.has(debt.key)) return undefined;
     while (this.#running >= this.#shell.settings.keysInFlight && !this.#signal.aborted) {
       await this.#shell.world.sleep(5, this.#signal).catch(() => {});
     }
-    if (this.#signal.aborted || this.#tasks.has(debt.key)) return;
-    const task = this.#newTask(debt.key, debt.sinceMs, debt.bytes, debt.attempts, []);
-    task.owed = true;
-    this.#enqueue(task);
+    if (this.#signal.aborted || this.#tasks.has(debt.key)) return undefined;
+    return {
+      settled: new Promise((resolve) => {
+        const task = this.#newTask(debt.key, debt.sinceMs, debt.bytes, debt.attempts, [resolve]);
+        task.owed = true;
+        this.#enqueue(task);
+      }),
+    };
   }
 
   #tell(task: Task, settled: Settled): void {
