@@ -155,6 +155,8 @@ test('YAML that is none', () => {
   assert.match(brief(whole.replace('path: a', 'path: !secret a'))[0] ?? '', /^2:\d+ .*[Uu]nresolved tag/);
   assert.match(brief('a: &x\n  b: *x\n').join('\n'), /unknown field `a`/);
   assert.ok(brief(`${whole}__proto__: 1\n`).some((one) => one.includes('cannot be a name')));
+  const taken = brief('sites:\n  constructor: { kind: filesystem, path: a }\n').join('\n');
+  assert.match(taken, /`constructor` cannot be a name here: this one name is taken/);
 });
 
 test('an alias stands for its value, and its mistakes are found', () => {

@@ -9,9 +9,11 @@ type Unit = keyof typeof unitMs;
 
 export const namePattern = /^[a-z][a-z0-9-]{0,31}$/;
 
-export const name = z
-  .string()
-  .check(z.regex(namePattern, 'a name begins with a lower-case letter and has up to 32 of a-z, 0-9 and -'));
+export const name = z.string().check(
+  z.regex(namePattern, 'a name begins with a lower-case letter and has up to 32 of a-z, 0-9 and -'),
+  // The one name of this form that every object has already.
+  z.refine((text) => text !== 'constructor', 'this one name is taken; choose another'),
+);
 
 export const text = z.string().check(z.minLength(1, 'must not be empty'));
 
