@@ -6,7 +6,7 @@ import { type Figures, type LagSample, mostLag, OpenLoop, sampleLag } from '../e
 import { type LiveSystem, startSystem } from '../e2e/sites.ts';
 import type { ServerName } from '../servers/start.ts';
 
-/** Real servers that stay as fast for minutes; fake-gcs-server and ministack get slower with every object. */
+/** Real servers that stay as fast for minutes; fake-gcs-server and ministack get slower with every object, Azurite on disk does. */
 export const pausedClouds: Readonly<Record<string, ServerName>> = {
   aws: 'versitygw',
   minio: 'minio',
@@ -53,7 +53,8 @@ export interface Stage {
 
 /** Three servers, and a dataset over them that replicates. */
 export async function openStage(): Promise<Stage> {
-  const system = await startSystem(pausedClouds, { dataset: { scan: { every: '5m' } } });
+  const options = { dataset: { scan: { every: '5m' } }, start: { inMemory: true } };
+  const system = await startSystem(pausedClouds, options);
   const state = await openState(system.config);
   const load = new OpenLoop(Object.keys(pausedClouds), sizeBytes);
   const opened = await openConfigured(system.config, 'photos', state, systemWorld, { events: load.events });

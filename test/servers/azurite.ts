@@ -24,7 +24,8 @@ export async function startAzurite(options: StartOptions = {}): Promise<RunningS
     launch: (port, dataDir) => ({
       command: process.execPath,
       args: [
-        ...[found.main, '--location', dataDir, '--blobHost', '127.0.0.1', '--blobPort', String(port)],
+        ...[found.main, ...(options.inMemory ? ['--inMemoryPersistence'] : ['--location', dataDir])],
+        ...['--blobHost', '127.0.0.1', '--blobPort', String(port)],
         ...['--skipApiVersionCheck', '--disableTelemetry', '--silent'],
       ],
       env: { AZURITE_ACCOUNTS: `${keys.account}:${keys.accountKey}` },
