@@ -10,6 +10,8 @@ export interface Probed {
   readonly capabilities: Capabilities;
   /** False where nothing may be removed: then `remove` is what the provider promises. */
   readonly removalTried: boolean;
+  /** Whether it still is so, tried with what could not be removed: another probe would leave as much again. */
+  stillDenied(signal: AbortSignal): Promise<boolean>;
   /** What the probe wrote is removed again; never rejects. */
   readonly cleaned: Promise<void>;
 }
@@ -30,7 +32,9 @@ export async function probe(store: ObjectStore, world: World, signal: AbortSigna
       trial.keys(),
     ]);
     const capabilities = { ...store.capabilities, ...conditions, complete, tags, keys };
-    return { capabilities, removalTried: 'remove' in conditions, cleaned: trial.clean() };
+    const removalTried = 'remove' in conditions;
+    const stillDenied = (again: AbortSignal) => trial.stillDenied(again);
+    return { capabilities, removalTried, stillDenied, cleaned: trial.clean() };
   } catch (failure) {
     await trial.clean();
     throw failure;
@@ -190,6 +194,18 @@ class Probe {
       this.#upload && this.#store.abortUpload(this.#upload, this.#signal),
       ...rest.map((one) => this.#store.remove(one.key, one.token, this.#signal)),
     ]);
+  }
+
+  async stillDenied(signal: AbortSignal): Promise<boolean> {
+    const left = this.#written[0];
+    if (left === undefined) return false;
+    try {
+      await this.#store.remove(left.key, left.token, signal);
+      return false;
+    } catch (failure) {
+      if (failure instanceof StoreFailure && failure.code === 'denied') return true;
+      throw failure;
+    }
   }
 
   async #tokenNow(): Promise<Token | undefined> {

@@ -100,6 +100,11 @@ test('where nothing may be removed the rest is known, and removals are tried aga
   assert.ok(written.kind === 'written' && site.known[0]?.isComplete === false);
   await assert.rejects(site.store.remove('a', written.token, never), { code: 'denied' });
   assert.equal(site.asked('remove', 'a'), 1, 'the store itself refuses');
+  const left = () => site.faulty.asked.filter(({ verb, key }) => verb === 'write' && isProbe(key)).length;
+  const before = left();
+  site.nowMs += 10_000;
+  await assert.rejects(site.store.remove('a', written.token, never), { code: 'denied' });
+  assert.equal(left(), before, 'what cannot be removed does not pile up');
   lift();
   site.nowMs += 10_000;
   assert.equal((await site.write('b')).kind, 'written');

@@ -21,6 +21,7 @@ export class Probing {
   #isSettled = false;
   /** Whether removals were tried, too; if not, a removal tries again, and is refused by the store itself. */
   #isComplete = false;
+  #stillDenied: ((signal: AbortSignal) => Promise<boolean>) | undefined;
   #underWay: Promise<void> | undefined;
   /** Nobody waits for what a probe left to be removed, but the end. */
   #rest = Promise.resolve();
@@ -68,7 +69,13 @@ export class Probing {
   async #probe(): Promise<void> {
     try {
       const signal = AbortSignal.any([AbortSignal.timeout(longestMs), this.#closing.signal]);
-      const { capabilities, removalTried, cleaned } = await probe(this.#store, this.#world, signal);
+      if (await this.#stillDenied?.(signal)) return;
+      const { capabilities, removalTried, stillDenied, cleaned } = await probe(
+        this.#store,
+        this.#world,
+        signal,
+      );
+      this.#stillDenied = removalTried ? undefined : stillDenied;
       this.#rest = cleaned;
       await this.#found(capabilities, removalTried);
       this.#isSettled = true;
