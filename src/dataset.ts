@@ -1,6 +1,6 @@
 import { keyProblem } from './model/key.ts';
 import type { ObjectMetadata } from './model/metadata.ts';
-import type { Policy } from './model/policy.ts';
+import { conflictRules, type Policy } from './model/policy.ts';
 import type { SiteId } from './model/version.ts';
 import type { Bus } from './ports/bus.ts';
 import type { ChangeSource } from './ports/change-source.ts';
@@ -11,16 +11,22 @@ import { type Listed, list } from './reconcile/list.ts';
 import { adoptReleased } from './reconcile/parking.ts';
 import { type PassOptions, type PassResult, pass } from './reconcile/pass.ts';
 import { type Plan, type PlannedStep, plan } from './reconcile/plan.ts';
+import { type Rebuilt, rebuild, survey } from './reconcile/rebuild.ts';
 import { repairRotten } from './reconcile/repair.ts';
 import { type SyncResult, summaryOf } from './reconcile/summary.ts';
+import { type UndoOptions, type UndoStep, undo } from './reconcile/undo.ts';
 import { type Difference, type Verified, type VerifyOptions, verify } from './reconcile/verify.ts';
 import { AdaptiveLimit, defaultAdaptiveSettings } from './replicate/adaptive-limit.ts';
 import { BodyPool } from './replicate/body-pool.ts';
 import { Breaker } from './replicate/breaker.ts';
+import { type KeptWrite, keptWrites, openKept, pick, type Released, release } from './replicate/conflicts.ts';
+import { DamageGuard } from './replicate/damage-guard.ts';
 import { DeletionGuard } from './replicate/deletion-guard.ts';
 import { type Explained, explain } from './replicate/explain.ts';
+import { collectFormer } from './replicate/former.ts';
 import { GuardedStore, type Ready, type RequestReport } from './replicate/guarded-store.ts';
 import { type SiteStatus, statusOf } from './replicate/lag.ts';
+import type { MergeFor } from './replicate/merge.ts';
 import { onlooker } from './replicate/onlooker.ts';
 import { type Fetched, get } from './replicate/read.ts';
 import { type Loser, type Parked, Records, type SiteState } from './replicate/records.ts';
@@ -47,6 +53,8 @@ export interface DatasetParts {
   readonly sources?: readonly ChangeSource[];
   readonly events?: Events & { readonly request?: (site: SiteId, report: RequestReport) => void };
   readonly settings?: Partial<Settings>;
+  /** Absent: writes that a rule would merge are decided as the last writer wins. */
+  readonly merges?: MergeFor;
 }
 
 /** Bad input to a call: nothing was done. */
@@ -58,6 +66,7 @@ const sharedReadBytes = 48 * 1024 * 1024;
 /** As much as is under way to one target. */
 const pooledBytes = 40 * 1024 * 1024;
 const aheadBytes = 16 * 1024 * 1024;
+const notMerging: MergeFor = () => () => ({ kind: 'not-merged', because: 'nothing here can merge' });
 const never = new AbortController().signal;
 
 /** A set of keys, replicated over sites under one policy. */
@@ -71,9 +80,12 @@ export class Dataset {
     const records = new Records(parts.ledger, parts.policy.dataset);
     this.#shell = {
       policy: parts.policy,
+      merges: parts.merges ?? notMerging,
+      ruleOf: conflictRules(parts.policy.conflicts),
       sites: new Map(parts.policy.sites.map((id) => [id, guardedSite(parts, id)])),
       records,
       deletions: new DeletionGuard(records, parts.policy, parts.world),
+      damage: new DamageGuard(records, parts.policy, parts.world),
       bus: parts.bus,
       reads: new SharedReads(sharedReadBytes),
       pool: new BodyPool(pooledBytes),
@@ -160,6 +172,15 @@ export class Dataset {
     return plan(this.#shell, step, options, signal);
   }
 
+  /** Brings back what stood before a time, as new writes; `told` hears of every key that was changed since. */
+  undo(
+    options: UndoOptions,
+    told: (step: UndoStep) => void | Promise<void>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    return undo(this.#shell, this.#working(), options, told, signal);
+  }
+
   /** Compares all sites. Writes nothing. */
   verify(
     options: VerifyOptions,
@@ -167,6 +188,11 @@ export class Dataset {
     signal: AbortSignal,
   ): Promise<Verified> {
     return verify(this.#shell, options, found, signal);
+  }
+
+  /** Makes a lost or outdated ledger again from the sites; copies and removes nothing. `dryRun`: only counts. */
+  rebuild(options: { readonly dryRun: boolean }, signal: AbortSignal): Promise<Rebuilt> {
+    return options.dryRun ? survey(this.#shell, signal) : rebuild(this.#shell, signal);
   }
 
   /** Rewrites a body that `verify` found rotten. */
@@ -223,6 +249,25 @@ export class Dataset {
     return this.#shell.records.losers();
   }
 
+  /** What lost a conflict and is kept; see docs/conflicts.md. */
+  keptWrites(key?: string): AsyncGenerator<KeptWrite> {
+    return keptWrites(this.#shell, key);
+  }
+
+  openKept(id: string, signal: AbortSignal): Promise<Fetched | undefined> {
+    return openKept(this.#shell, id, signal);
+  }
+
+  /** It becomes the current version again, and what it is written over is kept. Throws as `put`. */
+  pick(id: string, signal: AbortSignal): ReturnType<typeof pick> {
+    return pick(this.#shell, this.#working(), id, signal);
+  }
+
+  /** Removes what is kept, for good. */
+  release(id: string, signal: AbortSignal): Promise<Released | undefined> {
+    return release(this.#shell, id, signal);
+  }
+
   /**
    * A person says go: a parked key is tried at once, what a guard holds back is taken up by the next pass.
    * False when nothing is parked under that id.
@@ -231,7 +276,8 @@ export class Dataset {
     const { records } = this.#shell;
     const parked = await records.parkedBy(id);
     if (!parked) return false;
-    await records.commit([records.park({ ...parked, released: true })]);
+    if (parked.reason === 'damage') await this.#shell.damage.release(parked);
+    else await records.commit([records.park({ ...parked, released: true })]);
     if (parked.key === undefined) await records.updateSite(parked.site, { scanWanted: true });
     else await this.#working().dispatch(parked.key, await adoptReleased(this.#shell, parked.key, signal));
     return true;
@@ -244,7 +290,9 @@ export class Dataset {
     if (!parked || parked.dropped) return false;
     if (parked.key === undefined) {
       throw new UsageFailure(
-        `${id} holds the deletions of a whole site back: release it with "isobar parked retry", or put the keys back at ${parked.site}`,
+        parked.reason === 'damage'
+          ? `${id} holds deletions and overwrites of many keys back: release it with "isobar parked retry", or take them back with "isobar undo" first`
+          : `${id} holds a whole site back: release it with "isobar parked retry", or put the keys back at ${parked.site}`,
       );
     }
     const { released: _, ...held } = parked;
@@ -255,6 +303,7 @@ export class Dataset {
   /** What is under way is finished or stays owed. Does not close the stores, the ledger or the bus. */
   async close(): Promise<void> {
     await this.#replicator?.stop();
+    await this.#shell.damage.flush();
   }
 
   /** Resolves when nothing is in hand of any target; debts may be left. */
@@ -298,6 +347,7 @@ export class Dataset {
     for (const site of this.policy.sites) {
       if (!result.sites[site]?.away) await clearUploads(this.#shell, this.#siteNamed(site), signal);
     }
+    await collectFormer(this.#shell, signal);
   }
 
   #siteNamed(id: SiteId): Site {

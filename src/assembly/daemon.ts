@@ -2,7 +2,8 @@ import { createServer, type Server } from 'node:http';
 import pino, { type Logger } from 'pino';
 import type { Config } from '../config/index.ts';
 import { redact } from '../config/index.ts';
-import type { DatasetParts } from '../dataset.ts';
+import type { Dataset, DatasetParts } from '../dataset.ts';
+import type { SiteId } from '../model/version.ts';
 import type { ChangeSource } from '../ports/change-source.ts';
 import type { World } from '../ports/world.ts';
 import { s3Webhook } from '../sources/s3-events/webhook.ts';
@@ -143,7 +144,18 @@ async function measure(
   metrics: Metrics,
   world: World,
 ): Promise<void> {
-  for (const [name, { dataset }] of opened) metrics.status(name, await dataset.status(), world.nowMs());
+  for (const [name, { dataset }] of opened) {
+    metrics.status(name, await dataset.status(), world.nowMs());
+    metrics.held(name, await heldBySite(dataset));
+  }
+}
+
+async function heldBySite(dataset: Dataset): Promise<Map<SiteId, number>> {
+  const held = new Map<SiteId, number>(dataset.policy.sites.map((site) => [site, 0]));
+  for await (const page of dataset.parked())
+    for (const { site, reason, keys } of page)
+      if (reason === 'damage') held.set(site, (held.get(site) ?? 0) + keys);
+  return held;
 }
 
 /** Whoever asks while it runs waits for the next run, which they share: the one under way may be too old. */

@@ -17,6 +17,10 @@ export class Metrics {
   readonly #keys = this.#gauge('isobar_backlog_keys', 'Keys that the site still lacks, as far as is known');
   readonly #bytes = this.#gauge('isobar_backlog_bytes', 'Bytes of these keys');
   readonly #parked = this.#gauge('isobar_parked_keys', 'Changes of the site that wait for a person');
+  readonly #held = this.#gauge(
+    'isobar_damage_held_keys',
+    'Changes made at the site that the damage guard holds back; 0: it holds nothing',
+  );
   readonly #up = this.#gauge('isobar_site_up', '1 while the site answers');
   readonly #copiedBytes = this.#counter('isobar_copied_bytes_total', 'Bytes copied to the site', [
     'dataset',
@@ -78,6 +82,11 @@ export class Metrics {
       this.#parked.set(labels, one.parked);
       this.#up.set(labels, one.state === 'away' ? 0 : 1);
     }
+  }
+
+  /** Of one dataset, at each of its sites. */
+  held(dataset: string, keysBySite: ReadonlyMap<SiteId, number>): void {
+    for (const [site, keys] of keysBySite) this.#held.set({ dataset, site }, keys);
   }
 
   #gauge(name: string, help: string): Gauge<'dataset' | 'site'> {

@@ -7,6 +7,7 @@ import type { ChangeSource } from '../ports/change-source.ts';
 import type { Capabilities, ObjectStore } from '../ports/object-store.ts';
 import type { World } from '../ports/world.ts';
 import { Records } from '../replicate/records.ts';
+import { mergesFor } from './merges.ts';
 import { Probing } from './probing.ts';
 import { openStore } from './stores.ts';
 
@@ -63,6 +64,7 @@ export async function openConfigured(
     ledger: state.ledger,
     bus: state.bus,
     world,
+    merges: mergesFor(name, world),
     ...options,
   });
   return {

@@ -1,6 +1,11 @@
 import type { Config } from '../config/load.ts';
 import type { ObjectMetadata } from '../model/metadata.ts';
 import type { SiteId } from '../model/version.ts';
+import type { UndoOptions, UndoReport, UndoStep } from './undo.ts';
+
+export type { UndoOptions, UndoReport, UndoStep };
+
+import type { KeptWrites } from './api-conflicts.ts';
 
 /**
  * What the commands need of the engine. With `--json` the answers are printed as they are, with a `type` put
@@ -48,9 +53,14 @@ export interface Dataset {
   ): AsyncIterable<ListedKey>;
   sync(options: SyncOptions, signal: AbortSignal): Promise<SyncReport>;
   verify(options: VerifyOptions, signal: AbortSignal): Promise<VerifyReport>;
+  /** Brings back what stood before a time, as new writes; with `dryRun` only tells. */
+  undo(options: UndoOptions, signal: AbortSignal): Promise<UndoReport>;
+  /** Makes a lost ledger again from the sites; with `dryRun` only counts. */
+  rebuild(options: { readonly dryRun: boolean }, signal: AbortSignal): Promise<RebuildReport>;
   status(signal: AbortSignal): Promise<StatusReport>;
   /** Undefined when no site and no ledger ever knew the key. */
   explain(key: string, signal: AbortSignal): Promise<Explanation | undefined>;
+  readonly kept: KeptWrites;
   parked(signal: AbortSignal): AsyncIterable<ParkedChange>;
   /** Tries these again, guarded deletions included; `ids` undefined: all. Ids that are not parked are returned. */
   retryParked(ids: readonly string[] | undefined, signal: AbortSignal): Promise<ParkedAnswer>;
@@ -239,6 +249,26 @@ export interface VerifyReport {
   readonly unreadable: number;
   readonly repaired: number;
   readonly sites: readonly SiteVerify[];
+}
+
+export interface SiteRebuild {
+  readonly site: SiteId;
+  /** False: it could not be read, or not to its end. */
+  readonly reached: boolean;
+  readonly error?: string;
+  readonly keys: number;
+  /** Read by this run: a ledger that knew them already reads them again only when it is asked to. */
+  readonly tombstones: number;
+  /** Of conflicts. */
+  readonly losers: number;
+}
+
+export interface RebuildReport {
+  readonly dataset: string;
+  readonly dryRun: boolean;
+  readonly tookMs: number;
+  readonly keys: number;
+  readonly sites: readonly SiteRebuild[];
 }
 
 export interface SiteStatus {

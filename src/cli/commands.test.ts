@@ -421,3 +421,21 @@ test('secrets that reach a message or a report are masked, keys are not', async 
   assert.equal((await run('ls', 'd')).stdout, `dir/sig=abc?AccountKey=${secret}\n`);
   assert.equal((await run('ls', 'd', '--json')).json[0]?.key, `dir/sig=abc?AccountKey=${secret}`);
 });
+
+test('ledger rebuild: what was read where; a site that was away is said, and ends with 4', async () => {
+  const seen: boolean[] = [];
+  const rebuild: api.Dataset['rebuild'] = async (options, signal) => {
+    seen.push(options.dryRun);
+    return (await fakeIsobar().dataset('d')).rebuild(options, signal);
+  };
+  const ran = await on({ rebuild }, 'ledger', 'rebuild', 'd', '--dry-run');
+  assert.deepEqual([ran.code, ran.stdout], [4, '']);
+  assert.match(ran.stderr, /found 2 keys[\s\S]*a: 2 keys, 1 tombstone, 0 losers[\s\S]*b was away: away/);
+  const all: api.Dataset['rebuild'] = async (options, signal) => {
+    const report = await rebuild(options, signal);
+    return { ...report, sites: report.sites.slice(0, 1) };
+  };
+  assert.equal((await on({ rebuild: all }, 'ledger', 'rebuild', 'd')).code, 0);
+  assert.deepEqual(seen, [true, false]);
+  assert.equal((await on({}, 'ledger', 'rebuild')).code, 2);
+});

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import type { Command } from 'commander';
-import { cli, fakeIsobar } from './kit.test.ts';
+import { cli, fakeIsobar, fakeKept } from './kit.test.ts';
 import { buildProgram } from './program.ts';
 import { unprintable } from './text.ts';
 
@@ -38,7 +38,7 @@ function pathsOf(value: unknown, path = ''): string[] {
   if (Array.isArray(value)) return value.flatMap((item) => pathsOf(item, `${path}[]`));
   if (typeof value !== 'object' || value === null) return [path];
   return Object.entries(value).flatMap(([name, child]) => {
-    const step = path === 'metadata.user' || path === 'metadata.tags' ? '*' : name;
+    const step = /(^|\.)metadata\.(user|tags)$/.test(path) ? '*' : name;
     return pathsOf(child, path === '' ? step : `${path}.${step}`);
   });
 }
@@ -59,11 +59,17 @@ const commands: readonly (readonly string[])[] = [
   ['stat', 'd', 'k'],
   ['sync', 'd', '--dry-run'],
   ['verify', 'd'],
+  ['undo', 'd', '--since', '2h', '--yes'],
+  ['ledger', 'rebuild', 'd'],
   ['status'],
   ['explain', 'd', 'k'],
   ['parked', 'ls'],
   ['parked', 'retry', 'd', '--all'],
   ['parked', 'drop', 'd', 'x', '--yes'],
+  ['conflicts', 'ls'],
+  ['conflicts', 'show', 'd', 'k'],
+  ['conflicts', 'pick', 'd', '0123456789ab'],
+  ['conflicts', 'release', 'd', '0123456789ab', 'x', '--yes'],
   ['doctor'],
   ['run'],
   ['config', 'check'],
@@ -74,8 +80,12 @@ test('what is printed as JSON is what docs/cli.md says, field by field', async (
   const shapes = documented();
   const printed = new Map<string, Set<string>>();
   const dropParked = async (ids: readonly string[]) => ({ dataset: 'd', done: ['y'], unknown: ids });
+  const release = async (ids: readonly string[]) => {
+    const left = [{ id: 'y', site: 'a', error: 'away' }];
+    return { dataset: 'd', released: ids.slice(0, 1), unknown: ids.slice(1), left };
+  };
   for (const argv of commands) {
-    const isobar = fakeIsobar({ dropParked });
+    const isobar = fakeIsobar({ dropParked, kept: fakeKept({ release }) });
     const { json, stderr } = await cli([...argv, '--json', '--config', file], { isobar, stdin: 'hello' });
     assert.ok(json.length > 0, `${argv.join(' ')}: ${stderr}`);
     for (const line of json) {

@@ -1,4 +1,5 @@
 import { checkSite } from '../assembly/checks.ts';
+import { checkGuards } from '../assembly/guard-checks.ts';
 import { type OpenedDataset, openConfigured, openState, type State } from '../assembly/open.ts';
 import { type Config, datasetOf, redact, siteOf } from '../config/index.ts';
 import { systemWorld } from '../system-world.ts';
@@ -48,6 +49,7 @@ class LiveIsobar implements api.Isobar {
         report({ site, check: 'open', status: 'failed', detail: redact((error as Error).message) });
       }
     }
+    await checkGuards(this.#config, sites, () => this.#openState(), report);
   }
 
   async run(options: api.RunOptions, signal: AbortSignal): Promise<void> {

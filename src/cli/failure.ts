@@ -109,6 +109,7 @@ const storeHints: Readonly<Record<StoreFailureCode, string | undefined>> = {
   changed: 'somebody wrote the key meanwhile: try again',
   'upload-lost': 'try again: the upload starts anew',
   invalid: undefined,
+  unmerged: undefined,
   unsupported:
     '`isobar doctor` shows what the store can promise; `accept` of the site names risks that you take',
 };

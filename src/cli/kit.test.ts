@@ -1,5 +1,6 @@
 import { PassThrough, Readable } from 'node:stream';
 import type * as api from './api.ts';
+import type { KeptWrite, KeptWrites } from './api-conflicts.ts';
 import type { Host } from './context.ts';
 import { execute } from './program.ts';
 
@@ -130,6 +131,44 @@ export const parkedChange: api.ParkedChange = {
   bytes: 5,
 };
 
+const keptWrite: KeptWrite = {
+  dataset: 'd',
+  id: '0123456789ab',
+  key: 'k',
+  size: 3,
+  stamp: version.stamp,
+  atMs: version.atMs,
+  sinceMs: 1_700_000_000_500,
+  sites: ['a'],
+  keptAs: '.isobar/losers/x',
+  lostTo: '0193a0000000000b',
+  because: 'it is not JSON',
+};
+
+/** Of one loser. */
+export function fakeKept(changes: Partial<KeptWrites> = {}): KeptWrites {
+  return {
+    list: async function* () {
+      yield keptWrite;
+    },
+    open: async () => ({ info, because: 'it is kept at a', body: Readable.from([Buffer.from('old')]) }),
+    pick: async () => ({
+      dataset: 'd',
+      key: 'k',
+      size: 3,
+      version,
+      sites: [{ site: 'a', outcome: 'durable' }],
+    }),
+    release: async (ids) => ({
+      dataset: 'd',
+      released: ids.filter((id) => id === keptWrite.id),
+      unknown: ids.filter((id) => id !== keptWrite.id),
+      left: [],
+    }),
+    ...changes,
+  };
+}
+
 /** Answers every question with all fields filled in; `changes` replaces methods. */
 export function fakeDataset(changes: Partial<api.Dataset> = {}): api.Dataset {
   const outcomes: api.SiteOutcome[] = [
@@ -165,6 +204,24 @@ export function fakeDataset(changes: Partial<api.Dataset> = {}): api.Dataset {
       difference({ dataset: 'd', key: 'k', site: 'b', kind: 'missing', detail: 'absent', repaired: false });
       return { ...verifyReport, missing: 1 };
     },
+    undo: async ({ told, dryRun, sinceMs }) => {
+      const step = { dataset: 'd', key: 'k', bytes: 5, site: 'b', keptAs: '.isobar/losers/x' };
+      told({ ...step, outcome: dryRun ? 'restore' : 'restored' });
+      if (!dryRun) told({ ...step, key: 'f', outcome: 'failed', error: 'away' });
+      told({ dataset: 'd', key: 'l', bytes: 0, outcome: 'lost' });
+      const failedKeys = dryRun ? 0 : 1;
+      return { dataset: 'd', dryRun, sinceMs, restoredKeys: 1, restoredBytes: 5, failedKeys, lostKeys: 1 };
+    },
+    rebuild: async ({ dryRun }) => ({
+      dataset: 'd',
+      dryRun,
+      tookMs: 700,
+      keys: 2,
+      sites: [
+        { site: 'a', reached: true, keys: 2, tombstones: 1, losers: 0 },
+        { site: 'b', reached: false, error: 'away', keys: 0, tombstones: 0, losers: 0 },
+      ],
+    }),
     status: async () => ({
       dataset: 'd',
       atMs: 1_700_000_060_000,
@@ -216,6 +273,7 @@ export function fakeDataset(changes: Partial<api.Dataset> = {}): api.Dataset {
         { site: 'a', keptAs: '.isobar/losers/x', size: 3, stamp: version.stamp, sinceMs: 1_700_000_000_000 },
       ],
     }),
+    kept: fakeKept(),
     parked: async function* () {
       yield parkedChange;
     },

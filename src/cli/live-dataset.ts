@@ -3,22 +3,29 @@ import type { Dataset as Engine } from '../dataset.ts';
 import type { Replica } from '../model/record.ts';
 import { millisOf } from '../model/stamp.ts';
 import { relate, type SiteId, type Version } from '../model/version.ts';
+import { keptForUndo } from '../replicate/former.ts';
 import type { Fetched } from '../replicate/read.ts';
 import { systemWorld } from '../system-world.ts';
 import type * as api from './api.ts';
+import type { KeptWrites } from './api-conflicts.ts';
+import { LiveKept } from './live-conflicts.ts';
+import { rebuildLedger } from './live-ledger.ts';
 import { Tally } from './tally.ts';
 import { printable, unprintable } from './text.ts';
+import { undo } from './undo.ts';
 
 /** A dataset as the commands see it. */
 export class LiveDataset implements api.Dataset {
   readonly #engine: Engine;
   readonly #name: string;
   readonly #tally: Tally;
+  readonly kept: KeptWrites;
 
   constructor(engine: Engine, name: string, tally: Tally) {
     this.#engine = engine;
     this.#name = name;
     this.#tally = tally;
+    this.kept = new LiveKept(engine, (fetched) => this.#info(fetched), versionInfo);
   }
 
   async put(key: string, body: api.PutBody, metadata: Parameters<Engine['put']>[2], signal: AbortSignal) {
@@ -92,7 +99,7 @@ export class LiveDataset implements api.Dataset {
     const counts = new Tally();
     let conflicts = 0;
     const plan = await this.#engine.plan(
-      ({ key, site, action, from, bytes }) => {
+      ({ key, site, action, from, bytes, held }) => {
         if (action === 'keep-loser') {
           conflicts += 1;
           return;
@@ -115,6 +122,7 @@ export class LiveDataset implements api.Dataset {
           bytes,
           because: because[action],
           ...(from ? { from } : {}),
+          ...(held === undefined ? {} : { held }),
         };
         options.planned({ ...step, action: action === 'remove' ? 'remove' : 'copy' });
       },
@@ -228,10 +236,19 @@ export class LiveDataset implements api.Dataset {
     return repaired;
   }
 
+  undo(options: api.UndoOptions, signal: AbortSignal): Promise<api.UndoReport> {
+    return undo(this.#engine, this.#name, options, signal);
+  }
+
+  rebuild(options: { readonly dryRun: boolean }, signal: AbortSignal): Promise<api.RebuildReport> {
+    return rebuildLedger(this.#engine, options, signal);
+  }
+
   async status(): Promise<api.StatusReport> {
     const statuses = await this.#engine.status();
     let losers = 0;
-    for await (const page of this.#engine.losers()) losers += page.length;
+    for await (const page of this.#engine.losers())
+      losers += page.filter(({ because }) => because !== keptForUndo).length;
     const running = statuses.some(({ rate }) => rate !== undefined);
     return {
       dataset: this.#name,
@@ -342,7 +359,8 @@ export class LiveDataset implements api.Dataset {
   async #parkedBySite(): Promise<Map<SiteId, number>> {
     const counts = new Map<SiteId, number>();
     for await (const page of this.#engine.parked()) {
-      for (const { site, key } of page) if (key !== undefined) counts.set(site, (counts.get(site) ?? 0) + 1);
+      for (const { site, key, reason, keys } of page)
+        if (key !== undefined || reason === 'damage') counts.set(site, (counts.get(site) ?? 0) + keys);
     }
     return counts;
   }

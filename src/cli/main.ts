@@ -6,7 +6,7 @@ import type { OpenIsobar } from './api.ts';
 /** The only place that reads the environment and ends the process. */
 
 // The ledger, host names and every folder share these threads; a folder that hangs keeps up to three of them.
-process.env['UV_THREADPOOL_SIZE'] ??= '16';
+process.env.UV_THREADPOOL_SIZE ??= '16';
 
 // Loading is most of what a short command does: 0.2 s from source without this, 0.1 s with it. Where the folder
 // cannot be written there is no cache, and no harm.

@@ -2,10 +2,12 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { completion } from './commands/completion.ts';
 import { config } from './commands/config.ts';
+import { conflicts } from './commands/conflicts.ts';
 import { doctor } from './commands/doctor.ts';
 import { explain } from './commands/explain.ts';
 import { get } from './commands/get.ts';
 import { init } from './commands/init.ts';
+import { ledger } from './commands/ledger.ts';
 import { ls } from './commands/ls.ts';
 import { parked } from './commands/parked.ts';
 import { put } from './commands/put.ts';
@@ -14,6 +16,7 @@ import { run } from './commands/run.ts';
 import { stat } from './commands/stat.ts';
 import { status } from './commands/status.ts';
 import { sync } from './commands/sync.ts';
+import { undo } from './commands/undo.ts';
 import { verify } from './commands/verify.ts';
 import { CommandContext, type Context, type GlobalFlags, type Host } from './context.ts';
 import { exitCodes, Interrupted, tell } from './failure.ts';
@@ -42,6 +45,9 @@ const commands: Readonly<Record<string, (program: Command, act: Act) => void>> =
   verify,
   explain,
   parked,
+  conflicts,
+  undo,
+  ledger,
   config,
   completion,
 };

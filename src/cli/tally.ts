@@ -35,6 +35,7 @@ export class Tally {
         const tally = this.of(site);
         if (outcome === 'copied') tally.copiedKeys += 1;
         if (outcome === 'removed') tally.removedKeys += 1;
+        if (outcome === 'merged') this.conflicts += 1;
         tally.copiedBytes += bytes;
         this.changed();
       },

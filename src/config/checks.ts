@@ -1,4 +1,5 @@
 import { addressText, excludeEachOther, nextFree } from './addresses.ts';
+import { checkConflicts } from './conflicts.ts';
 import type { ConfigDocument } from './document.ts';
 import { folderInSite, type Location, locationsOf, overlap } from './locations.ts';
 import { closest } from './problems.ts';
@@ -127,6 +128,7 @@ function checkDataset(
       },
     );
   }
+  checkConflicts(['datasets', name, 'conflicts'], dataset.conflicts, dataset.sites, document);
   const acks = dataset.write.kind === 'sync' ? dataset.write.acks : undefined;
   if (typeof acks === 'number' && acks > dataset.sites.length) {
     document.report(

@@ -50,7 +50,8 @@ function intendedBranch(branches: readonly (readonly Issue[])[]): readonly Issue
   const deeper = branches.filter((branch) =>
     branch.some((one) => one.path.length > 0 || one.code === 'unrecognized_keys'),
   );
-  return deeper.length === 1 ? deeper[0] : undefined;
+  const fitting = deeper.length === 1 ? deeper : deeper.filter((branch) => !branch.some(isUnknown));
+  return fitting.length === 1 ? fitting[0] : undefined;
 }
 
 function reportUnknown(path: Path, key: string, document: ConfigDocument): void {

@@ -40,6 +40,15 @@ function withSites(a: string, b: string): string {
   return `sites:\n  a: { ${a} }\n  b: { ${b} }\ndatasets:\n  d: { sites: [a, b] }\n`;
 }
 
+const ordinary = {
+  match: '**',
+  windowMs: 600_000,
+  deletes: { keys: 1000, share: 0.25, sigma: 3 },
+  overwrites: { keys: 1000, share: 0.25, sigma: 3 },
+  entropy: { keys: 20, share: 0.5 },
+  renames: { keys: 20 },
+};
+
 test('the smallest file gets every default', () => {
   const config = parse(whole);
   assert.deepEqual(toPolicy(config, 'd'), {
@@ -48,7 +57,8 @@ test('the smallest file gets every default', () => {
     write: { kind: 'async' },
     reads: 'nearest',
     conflicts: 'last-writer-wins',
-    guards: { maxDeletes: { keys: 100, share: 0.05 } },
+    guards: { maxDeletes: { keys: 100, share: 0.05 }, damage: [ordinary] },
+    deletions: { retentionMs: 30 * 86_400_000 },
   });
   assert.deepEqual(config.listen, { host: '127.0.0.1', port: 9464 });
   assert.equal(config.datasets.d?.scan.everyMs, 300_000);
@@ -75,6 +85,35 @@ test('write modes and delete limits in all their spellings', () => {
   assert.deepEqual(policy('guards: { maxDeletes: 0 }').guards.maxDeletes, { keys: 0, share: 0 });
   assert.deepEqual(policy('guards: { maxDeletes: 5% }').guards.maxDeletes, { keys: 0, share: 0.05 });
   assert.deepEqual(policy('guards: { maxDeletes: { keys: 7 } }').guards.maxDeletes, { keys: 7, share: 0 });
+});
+
+test('deletions are remembered for an hour at least', () => {
+  const retention = (text: string) =>
+    toPolicy(parse(`${two}datasets: { d: { sites: [a, b], deletions: { retention: ${text} } } }`), 'd')
+      .deletions;
+  assert.deepEqual(retention('1h'), { retentionMs: 3_600_000 });
+  assert.throws(() => retention('59m'), /must be at least 1h/);
+});
+
+test('damage rules: one for all keys, others, parts of them off, or none', () => {
+  const damage = (text: string) =>
+    toPolicy(parse(`${two}datasets: { d: { sites: [a, b], guards: { damage: ${text} } } }`), 'd').guards
+      .damage;
+  assert.deepEqual(damage('[]'), []);
+  assert.deepEqual(damage('[{}]'), [ordinary]);
+  const [rule, other] = damage(
+    '[{ match: "eu/**", window: 1h, deletes: { keys: 5, percent: 0, sigma: 0 }, overwrites: off, entropy: off, renames: off }, { renames: { keys: 7 } }]',
+  )!;
+  assert.deepEqual(rule, { match: 'eu/**', windowMs: 3_600_000, deletes: { keys: 5, share: 0, sigma: 0 } });
+  assert.deepEqual(other, { ...ordinary, renames: { keys: 7 } });
+  for (const [text, message] of [
+    ['[{ window: 10s }]', /between 1m and 1d/],
+    ['[{ match: "a{" }]', /does not close a brace/],
+    ['[{}, { match: "**" }]', /two rules have the same/],
+    ['[{ deletes: { keys: 0 } }]', /damage/],
+    ['[{ deletes: { key: 1 } }]', /key/],
+  ] as const)
+    assert.throws(() => damage(text), message, text);
 });
 
 test('s3: region and path style follow from the endpoint', () => {
@@ -207,12 +246,7 @@ test('a variable may stand for a number or a boolean', () => {
 });
 
 test('what is planned is refused as not available yet', () => {
-  for (const field of [
-    'topology: { active: a }',
-    'consistency: strong',
-    'conflicts: keep-both',
-    'topology: active-passive',
-  ]) {
+  for (const field of ['topology: { active: a }', 'consistency: strong', 'topology: active-passive']) {
     assert.match(
       brief(`${two}datasets: { d: { sites: [a, b], ${field} } }`)[0] ?? '',
       /is not available yet; for now it must be/,

@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path';
 import type * as z from 'zod/mini';
 import type { Policy } from '../model/policy.ts';
 import { checkWhole, type Understood } from './checks.ts';
+import { settledConflicts } from './conflicts.ts';
 import { ConfigDocument, type Path, valueAt } from './document.ts';
 import { reportIssues } from './issues.ts';
 import { ConfigFailure, closest } from './problems.ts';
@@ -42,8 +43,9 @@ export function parseConfig(source: string, file: string, variables: Variables):
 
 /** Throws `ConfigFailure` for a dataset that the configuration does not have. */
 export function toPolicy(config: Config, dataset: string): Policy {
-  const { sites, write, reads, conflicts, guards } = datasetOf(config, dataset);
-  return { dataset, sites, write, reads, conflicts, guards };
+  const { sites, write, reads, conflicts, guards, deletions } = datasetOf(config, dataset);
+  const settled = settledConflicts(conflicts, dirname(config.file));
+  return { dataset, sites, write, reads, conflicts: settled, guards, deletions };
 }
 
 export function datasetOf(config: Config, name: string): Config['datasets'][string] {

@@ -67,7 +67,8 @@ function rowsOf(schema: Schema, above: string): string[] {
 
 function innerOf(field: Schema): readonly Schema[] {
   const branches = (field.anyOf ?? [field]) as readonly Schema[];
-  return branches.filter((branch) => branch.properties !== undefined);
+  const maps = branches.map((branch) => (branch.items as Schema | undefined) ?? branch);
+  return maps.filter((branch) => branch.properties !== undefined);
 }
 
 function defaultOf(field: Schema): string {

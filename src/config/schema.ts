@@ -1,5 +1,7 @@
 import * as z from 'zod/mini';
-import type { DeleteLimit, WriteMode } from '../model/policy.ts';
+import { type DeleteLimit, type Guards, leastRetentionMs, type WriteMode } from '../model/policy.ts';
+import { conflicts } from './conflicts.ts';
+import { damage, keep } from './damage.ts';
 import { siteSchema } from './sites.ts';
 import { address, described, duration, name, oneOf, secret, text } from './values.ts';
 
@@ -64,6 +66,11 @@ const maxDeletes = described(
   'The most deletions that one pass carries out at a site: `100`, `5%`, or the larger of both as `{ keys: 100, percent: 5 }`. What is beyond waits for a person.',
 );
 
+const guards = z.pipe(
+  z.strictObject({ maxDeletes, damage, keep }),
+  z.transform(({ keep, ...others }): Guards => ({ ...others, ...(keep ? { keep } : {}) })),
+);
+
 const scan = z.pipe(
   z.strictObject({
     every: described(
@@ -72,6 +79,16 @@ const scan = z.pipe(
     ),
   }),
   z.transform(({ every }) => ({ everyMs: every })),
+);
+
+const deletions = z.pipe(
+  z.strictObject({
+    retention: described(
+      z.prefault(duration.check(z.refine((ms) => ms >= leastRetentionMs, 'must be at least 1h')), '30d'),
+      'How long a deletion is remembered once every site holds it; at least `1h`. A site that is away for longer is compared when it is back, and not believed until you say so.',
+    ),
+  }),
+  z.transform(({ retention }) => ({ retentionMs: retention })),
 );
 
 export const datasetSchema = z.strictObject({
@@ -85,19 +102,14 @@ export const datasetSchema = z.strictObject({
     z._default(oneOf(['eventual'], ['strong']), 'eventual'),
     'What a reader may rely on.',
   ),
-  conflicts: described(
-    z._default(oneOf(['last-writer-wins'], ['keep-both', 'merge-json']), 'last-writer-wins'),
-    'Which of two concurrent writes wins. The loser is kept and listed.',
-  ),
+  conflicts,
   placement: described(z._default(oneOf(['everywhere'], []), 'everywhere'), 'Which sites hold which keys.'),
   reads: described(
     z._default(oneOf(['nearest', 'balanced'], []), 'nearest'),
     'Where reads go: to the first healthy site of `sites`, or to all in turn.',
   ),
-  guards: described(
-    z.prefault(z.strictObject({ maxDeletes }), {}),
-    'What stops a mistake from being replicated.',
-  ),
+  guards: described(z.prefault(guards, {}), 'What stops a mistake from being replicated.'),
+  deletions: described(z.prefault(deletions, {}), 'What is remembered of deleted keys.'),
   scan: described(z.prefault(scan, {}), 'Listing the sites to find what was written by others.'),
 });
 

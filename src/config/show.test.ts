@@ -12,8 +12,8 @@ sites:
   c: { kind: gcs, bucket: x, anonymous: true, limits: { concurrency: 3 } }
   d: { kind: azure, container: x, account: abc }
 datasets:
-  one: { sites: [a, b], write: { sync: { acks: 2 } }, guards: { maxDeletes: 7% }, scan: { every: 90s } }
-  two: { sites: [c, d], reads: balanced, guards: { maxDeletes: 12 } }
+  one: { sites: [a, b], write: { sync: { acks: 2 } }, guards: { maxDeletes: 7%, keep: { for: 36h, bytes: 3GiB } }, scan: { every: 90s } }
+  two: { sites: [c, d], reads: balanced, guards: { maxDeletes: 12, damage: [{ match: "x/**", window: 90m, deletes: { percent: 7 }, entropy: off }] } }
 listen: "[::1]:0"
 sources: { a: { kind: s3-webhook, path: /notices } }
 `;

@@ -1,4 +1,6 @@
+import type { DamageBudget, DamageRule } from '../model/damage-rule.ts';
 import { addressText } from './addresses.ts';
+import { conflictsShape } from './conflicts.ts';
 import type { Config } from './load.ts';
 
 /**
@@ -9,10 +11,18 @@ export function fileShape(config: Config): object {
   const { file: _, datasets, listen, sources, ...rest } = config;
   const shown = {
     ...rest,
-    datasets: mapValues(datasets, ({ write, guards, scan, ...dataset }) => ({
+    datasets: mapValues(datasets, ({ write, guards, conflicts, deletions, scan, ...dataset }) => ({
       ...dataset,
       write: write.kind === 'async' ? 'async' : { sync: { acks: write.acks } },
-      guards: { maxDeletes: { keys: guards.maxDeletes.keys, percent: percentOf(guards.maxDeletes.share) } },
+      guards: {
+        maxDeletes: { keys: guards.maxDeletes.keys, percent: percentOf(guards.maxDeletes.share) },
+        damage: (guards.damage ?? []).map(damageShape),
+        keep: guards.keep
+          ? { for: durationText(guards.keep.forMs), bytes: `${guards.keep.bytes / 1024 ** 2}MiB` }
+          : 'off',
+      },
+      conflicts: conflictsShape(conflicts, durationText),
+      deletions: { retention: durationText(deletions.retentionMs) },
       scan: { every: durationText(scan.everyMs) },
     })),
     listen: addressText(listen),
@@ -20,6 +30,18 @@ export function fileShape(config: Config): object {
   };
   // Secrets turn themselves into a mark here.
   return JSON.parse(JSON.stringify(shown)) as object;
+}
+
+function damageShape({ match, windowMs, deletes, overwrites, entropy, renames }: DamageRule): object {
+  const budget = (one: DamageBudget) => ({ keys: one.keys, percent: percentOf(one.share), sigma: one.sigma });
+  return {
+    match,
+    window: durationText(windowMs),
+    deletes: deletes ? budget(deletes) : 'off',
+    overwrites: overwrites ? budget(overwrites) : 'off',
+    entropy: entropy ? { keys: entropy.keys, percent: percentOf(entropy.share) } : 'off',
+    renames: renames ?? 'off',
+  };
 }
 
 function mapValues<T, U>(map: Readonly<Record<string, T>>, change: (value: T) => U): Record<string, U> {

@@ -1,9 +1,10 @@
-import { type Entry, entryOn, traitsOf } from '../model/entry.ts';
-import { type KeyRecord, md5Of, type Replica } from '../model/record.ts';
+import { type Entry, entryOn, longestInFlightMs, sendingOf, traitsOf } from '../model/entry.ts';
+import { type KeyRecord, md5Of, mostEarlier, type Replica, removedFrom } from '../model/record.ts';
 import { nextStamp, type Stamp, stampAfter } from '../model/stamp.ts';
 import {
   covers,
   derivedOperation,
+  dotName,
   historyOf,
   join,
   relate,
@@ -48,19 +49,40 @@ export function attribute(input: AttributionInput): Attribution {
   const { site, record, sighting } = input;
   const held = record.replicas[site];
   if (sighting.kind === 'absent') {
+    if (held?.version.deleted && held.late)
+      return { kind: 'ours', replica: { version: held.version, size: 0 } };
     if (!held || held.version.deleted) return { kind: 'known' };
     return { kind: 'native', replica: adoptedDeletion(record, site, held) };
   }
   const { entry: seen } = sighting;
   const recorded = held?.token !== undefined && input.sameWrite(held.token, seen.token);
   if (recorded && !held.unread) return { kind: 'known' };
+  const buried = buriedAt(input, seen);
+  if (buried) return { kind: 'ours', replica: { ...replicaOf(seen, sighting.digest), version: buried } };
   if (!seen.metadata) return { kind: 'needs-head' };
   const entry = entryOn(seen.key, seen.metadata);
-  const copied = entry ? ownWrite(input, seen, entry, sighting.digest) : originalOf(input, seen);
+  if (held && entry && isLate(input, seen, entry)) {
+    const replica = { ...replicaOf(seen, sighting.digest), ...sentAs(entry), late: entry.version };
+    // A deletion may be known here alone: it stands, whatever lies there still.
+    return {
+      kind: 'ours',
+      replica: { ...replica, version: held.version.deleted ? held.version : entry.version },
+    };
+  }
+  const copied = entry
+    ? ownWrite(input, seen, unclaimed(record, site, entry), sighting.digest)
+    : originalOf(input, seen);
   if (copied === 'needs-digest') return { kind: 'needs-digest' };
   const replica = replicaOf(seen, sighting.digest);
-  if (copied) demandTimely(copied.version, site, record, input.nowMs);
-  if (copied) return { kind: 'ours', replica: { ...replica, ...digestOf(copied), version: copied.version } };
+  // What others have seen already wins nothing, whatever its stamp.
+  const isNews =
+    copied && !Object.values(record.replicas).some((one) => covers(seenBy(one), copied.version.dot));
+  if (isNews) demandTimely(copied.version, site, record.key, input.nowMs);
+  if (copied)
+    return {
+      kind: 'ours',
+      replica: { ...replica, ...digestOf(copied), ...sentAs(entry), version: copied.version },
+    };
   if (recorded) return { kind: 'native', replica: { ...replica, version: held.version } };
   return { kind: 'native', replica: { ...replica, version: adoptedWrite(input, seen) } };
 }
@@ -81,6 +103,14 @@ export function adoptUnread(input: AttributionInput): Replica | undefined {
   };
 }
 
+/** Nobody heard of this write, and its dot went to another: under one of its own it stands beside what covers that. */
+function unclaimed(record: KeyRecord, site: SiteId, entry: Entry): Entry {
+  const { version } = entry;
+  const claimedBy = record.claims?.[dotName(version.dot)];
+  if (claimedBy === undefined || claimedBy === version.operation) return entry;
+  return { ...entry, version: { ...version, dot: { site, count: nextCount(record, site) } } };
+}
+
 /** The entry, when the object is what the entry says and the entry is not an old one that somebody brought back. */
 function ownWrite(
   input: AttributionInput,
@@ -89,7 +119,7 @@ function ownWrite(
   digest: string | undefined,
 ): Entry | undefined | 'needs-digest' {
   const { record, site } = input;
-  if (entry.size !== seen.size) return undefined;
+  if (entry.size !== seen.size || wasBroughtBack(record.replicas[site], seen)) return undefined;
   const others = Object.keys(record.replicas).filter(
     (other) => other !== site || !record.replicas[site]!.unread,
   );
@@ -106,6 +136,21 @@ function ownWrite(
   return expected === undefined ? entry : 'needs-digest';
 }
 
+/**
+ * A write of ours that took effect late, after what followed it here was deleted: an old version, but no sending that was
+ * ever confirmed here, and not long after it was sent. What somebody brings back is a write of his.
+ */
+function isLate({ record, site, sameWrite }: AttributionInput, seen: ListEntry, entry: Entry): boolean {
+  const held = record.replicas[site];
+  const { sending } = entry;
+  if (!held || held.unread || sending === undefined || !covers(seenBy(held), entry.version.dot)) return false;
+  if (held.removed !== undefined && sameWrite(held.removed, seen.token)) return false;
+  const sent = sendingOf(sending);
+  const { earlier = [] } = held;
+  const isKnown = sending === held.sending || earlier.includes(sending) || earlier.length === mostEarlier;
+  return !isKnown && sent?.site === site && Math.abs(seen.lastModifiedMs - sent.ms) <= longestInFlightMs;
+}
+
 /** A native object that a copy elsewhere was made from gets its old version back. */
 function originalOf(input: AttributionInput, seen: ListEntry): Pick<Entry, 'version' | 'digest'> | undefined {
   return (
@@ -119,11 +164,31 @@ function originalOf(input: AttributionInput, seen: ListEntry): Pick<Entry, 'vers
 /** Adoption derives its operation from site, key and token: another site may hold the very version that it led to. */
 function adoptedBefore(input: AttributionInput, seen: ListEntry): Replica | undefined {
   const { record, site } = input;
-  const held = record.replicas[site];
+  const held = lastHeld(input, seen);
   const operation = derivedOperation(site, record.key, seen.token);
   const adopted = Object.values(record.replicas).find((one) => one.version.operation === operation);
   if (!adopted || adopted.size !== seen.size) return undefined;
   return held && covers(seenBy(held), adopted.version.dot) ? undefined : adopted;
+}
+
+/** The very write that a tombstone says the deletion was made on top of. */
+function buriedAt({ record, site, sameWrite }: AttributionInput, seen: ListEntry): Version | undefined {
+  for (const { recalled } of Object.values(record.replicas)) {
+    const buried = recalled?.buried[site];
+    if (buried && sameWrite(buried.token, seen.token)) return buried.version;
+  }
+  return undefined;
+}
+
+/** An old version that was written so long after its tombstone that no copy can have been in flight. */
+function wasBroughtBack(held: Replica | undefined, seen: ListEntry): boolean {
+  return held?.recalled !== undefined && seen.lastModifiedMs > held.recalled.writtenMs + longestInFlightMs;
+}
+
+/** What `seen` was written on top of: a tombstone that was read back tells only of what came after it. */
+function lastHeld({ record, site }: AttributionInput, seen: ListEntry): Replica | undefined {
+  const held = record.replicas[site];
+  return held?.recalled && seen.lastModifiedMs <= held.recalled.writtenMs ? undefined : held;
 }
 
 function replicaOf(seen: ListEntry, digest: string | undefined): Omit<Replica, 'version'> {
@@ -136,13 +201,17 @@ function replicaOf(seen: ListEntry, digest: string | undefined): Omit<Replica, '
   };
 }
 
+function sentAs(entry: Entry | undefined): { sending?: string } {
+  return entry?.sending === undefined ? {} : { sending: entry.sending };
+}
+
 function digestOf(entry: Pick<Entry, 'digest'>): { digest?: string } {
   return entry.digest === undefined ? {} : { digest: entry.digest };
 }
 
 function adoptedWrite(input: AttributionInput, seen: ListEntry): Version {
   const { record, site } = input;
-  const held = record.replicas[site];
+  const held = lastHeld(input, seen);
   return {
     stamp: stampAfter(Math.min(seen.lastModifiedMs, input.nowMs), held ? [held.version.stamp] : []),
     dot: { site, count: nextCount(record, site) },
@@ -163,6 +232,7 @@ function adoptedDeletion(record: KeyRecord, site: SiteId, held: Replica): Replic
       deleted: true,
     },
     size: 0,
+    ...removedFrom(held),
   };
 }
 
@@ -194,5 +264,10 @@ export function seenBy(replica: Replica): Vector {
 }
 
 export function nextCount(record: KeyRecord, site: SiteId): number {
-  return Math.max(0, ...Object.values(record.replicas).map((replica) => seenBy(replica)[site] ?? 0)) + 1;
+  return (
+    Math.max(
+      record.floor ?? 0,
+      ...Object.values(record.replicas).map((replica) => seenBy(replica)[site] ?? 0),
+    ) + 1
+  );
 }

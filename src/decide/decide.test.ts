@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { encodeEntry, entryName } from '../model/entry.ts';
 import { keyHash } from '../model/key.ts';
 import { noMetadata } from '../model/metadata.ts';
+import { conflictRules, type RuleOf } from '../model/policy.ts';
 import { emptyRecord, type KeyRecord, type Replica, withReplica } from '../model/record.ts';
 import { stampOf } from '../model/stamp.ts';
 import { compareVersions, relate, type Version } from '../model/version.ts';
@@ -14,6 +15,7 @@ import { newestOf } from './resolve.ts';
 
 const key = 'photo';
 const nowMs = 1_000_000;
+const lastWins = conflictRules('last-writer-wins');
 
 function version(dot: string, ms: number, more: Partial<Version> = {}): Version {
   const [site = '', count = ''] = dot.split('.');
@@ -176,8 +178,8 @@ test('decisions for a target', () => {
   const won = version('aws.2', 200);
   const beside = version('gcp.1', 150);
   const at = (gcp: Replica | undefined, aws: Replica = replica(won, 't2')) =>
-    decide(recordOf(gcp ? { aws, gcp } : { aws }), 'gcp');
-  assert.deepEqual(decide(emptyRecord(key), 'gcp'), { kind: 'skip', because: 'nothing-known' });
+    decide(recordOf(gcp ? { aws, gcp } : { aws }), 'gcp', lastWins);
+  assert.deepEqual(decide(emptyRecord(key), 'gcp', lastWins), { kind: 'skip', because: 'nothing-known' });
   assert.deepEqual(at(replica(won, 'g2')), { kind: 'skip', because: 'current' });
   const create = at(undefined);
   assert.deepEqual(create.kind === 'copy' && [create.from, create.condition, create.loser], [
@@ -206,14 +208,14 @@ test('decisions for a target', () => {
 
 test('every target write and delete is conditional', () => {
   for (let i = 0; i < 500; i++) {
-    const decision = decide(randomRecord(), 'azure');
+    const decision = decide(randomRecord(), 'azure', lastWins);
     if (decision.kind === 'copy') assert.ok(['absent', 'match'].includes(decision.condition.kind));
     if (decision.kind === 'remove') assert.ok(decision.token.length > 0);
   }
 });
 
 /** Sites write and see each other at random, as the engine does it. */
-function randomRecord(): KeyRecord {
+function randomRecord(ruleOf: RuleOf = lastWins): KeyRecord {
   const sites = ['aws', 'gcp', 'azure'];
   let record = emptyRecord(key);
   for (let steps = randomInt(1, 12); steps > 0; steps--) {
@@ -236,7 +238,7 @@ function randomRecord(): KeyRecord {
       const absent = look(record, site, undefined);
       if (absent.kind === 'native') record = withReplica(record, site, absent.replica);
     } else {
-      const newest = newestOf(record)?.replica;
+      const newest = newestOf(record, ruleOf)?.replica;
       if (!newest) continue;
       const seenThere = held ? { seen: seenBy(held) } : {};
       const token = newest.version.deleted ? {} : { token: `${site} ${steps} copy` };
@@ -268,7 +270,11 @@ test('what dominates has the greater stamp, so the winner is the greatest of all
       .at(-1)!;
     const reversed = Object.fromEntries(Object.entries(record.replicas).reverse());
     for (const one of [record, { key, replicas: reversed }]) {
-      assert.equal(compareVersions(newestOf(one)!.replica.version, greatest), 0, JSON.stringify(record));
+      assert.equal(
+        compareVersions(newestOf(one, lastWins)!.replica.version, greatest),
+        0,
+        JSON.stringify(record),
+      );
     }
   }
 });

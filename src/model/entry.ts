@@ -15,12 +15,32 @@ export interface Entry {
   /** Absent where the store wants metadata before the body was read. */
   readonly digest?: string;
   readonly keyHash: string;
+  /** Names one sending of the body to a store: a request that takes effect late is told from the one that was confirmed. */
+  readonly sending?: string;
   /** The native write this is a copy of: ties the original back to its version when the ledger is lost. */
   readonly origin?: { readonly site: SiteId; readonly token: Token };
 }
 
 /**
- * ASCII without spaces: `1;stamp;dot;past;operation;size;digest;keyHash;origin`, about 130 bytes for 3 sites.
+ * No request is taken to have effect later than this after it was sent. A connection that falls silent is closed after
+ * 15 s (`silenceTimeoutMs`); the rest is room for what a server still works on, and for clocks that differ.
+ */
+export const longestInFlightMs = 30 * 60_000;
+
+/** `site.seconds.nonce`: where to, and when by the clock of who sent it. `nonce`: some unpredictable characters. */
+export function sendingTo(site: SiteId, ms: number, nonce: string): string {
+  return `${site}.${Math.floor(ms / 1_000).toString(36)}.${nonce}`;
+}
+
+/** Where it was sent to, and when, to the second: milliseconds since 1970. */
+export function sendingOf(sending: string): { readonly site: SiteId; readonly ms: number } | undefined {
+  const match = /^([a-z][a-z0-9-]*)\.([0-9a-z]+)\.[\w-]+$/.exec(sending);
+  return match ? { site: match[1]!, ms: Number.parseInt(match[2]!, 36) * 1_000 } : undefined;
+}
+
+/**
+ * ASCII without spaces: `2;stamp;dot;past;operation;size;digest;keyHash;origin;sending`, about 140 bytes for 3 sites.
+ * Format 1 had no `sending`.
  * A dot is `site.count`, the past is dots joined by `_`, an origin is `site.base64url(token)`, absent is `-`.
  */
 export function encodeEntry(entry: Entry): string {
@@ -30,7 +50,7 @@ export function encodeEntry(entry: Entry): string {
     .map(([site, count]) => `${site}.${count}`)
     .join('_');
   return [
-    '1',
+    '2',
     version.stamp,
     `${version.dot.site}.${version.dot.count}`,
     past || '-',
@@ -39,26 +59,33 @@ export function encodeEntry(entry: Entry): string {
     entry.digest ?? '-',
     entry.keyHash,
     entry.origin ? `${entry.origin.site}.${Buffer.from(entry.origin.token).toString('base64url')}` : '-',
+    entry.sending ?? '-',
   ].join(';');
 }
+
+/** How many fields an entry of a format has. */
+const lengths: Readonly<Record<string, number>> = { 1: 9, 2: 10 };
 
 /** Undefined for anything that Isobar did not write. */
 export function decodeEntry(text: string | undefined): Entry | undefined {
   const fields = text?.split(';') ?? [];
-  if (fields.length !== 9 || fields[0] !== '1') return undefined;
-  const [, stampText, dotText, pastText, operation, sizeText, digest, hash, originText] = fields as string[];
+  if (fields.length !== lengths[fields[0]!]) return undefined;
+  const [, stampText, dotText, pastText, operation, sizeText, digest, hash, originText, sending = '-'] =
+    fields as string[];
   const stamp = parseStamp(stampText!);
   const dot = decodeDot(dotText!);
   const past = decodePast(pastText!);
   const size = Number(sizeText);
   if (!stamp || !dot || !past || !Number.isSafeInteger(size) || size < 0) return undefined;
   const origin = decodeOrigin(originText!);
+  if (sending !== undefined && sending !== '-' && !sendingOf(sending)) return undefined;
   return {
     version: { stamp, dot, past, operation: operation!, deleted: false },
     size,
     keyHash: hash!,
     ...(digest === '-' ? {} : { digest: digest! }),
     ...(origin ? { origin } : {}),
+    ...(sending === '-' ? {} : { sending }),
   };
 }
 

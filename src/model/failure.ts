@@ -20,6 +20,7 @@ export type Remedy = 'retry' | 'decide-again' | 'park';
  * park:
  * - `invalid`: it can never be taken as it is (key too long, metadata over the store's limit, a stamp far ahead)
  * - `unsupported`: the store cannot promise the condition that was asked for
+ * - `unmerged`: who was asked to merge two writes did not
  */
 export type StoreFailureCode =
   | 'unavailable'
@@ -32,7 +33,8 @@ export type StoreFailureCode =
   | 'changed'
   | 'upload-lost'
   | 'invalid'
-  | 'unsupported';
+  | 'unsupported'
+  | 'unmerged';
 
 const remedies: Record<StoreFailureCode, Remedy> = {
   unavailable: 'retry',
@@ -46,6 +48,7 @@ const remedies: Record<StoreFailureCode, Remedy> = {
   'upload-lost': 'decide-again',
   invalid: 'park',
   unsupported: 'park',
+  unmerged: 'park',
 };
 
 export class StoreFailure extends Error {
@@ -53,16 +56,19 @@ export class StoreFailure extends Error {
   readonly code: StoreFailureCode;
   /** When the store says how long to wait (Retry-After), in milliseconds. */
   readonly retryAfterMs: number | undefined;
+  /** The store was surely not asked. */
+  readonly unsent: boolean;
 
   /** `message` is for a person: what happened, why, what to do. It never holds a secret. */
   constructor(
     code: StoreFailureCode,
     message: string,
-    options: { cause?: unknown; retryAfterMs?: number } = {},
+    options: { cause?: unknown; retryAfterMs?: number; unsent?: boolean } = {},
   ) {
     super(message, options.cause === undefined ? {} : { cause: options.cause });
     this.code = code;
     this.retryAfterMs = options.retryAfterMs;
+    this.unsent = options.unsent ?? false;
   }
 
   get remedy(): Remedy {

@@ -98,9 +98,10 @@ test('what Isobar did not write is no entry', () => {
     undefined,
     '',
     'isobar',
-    `2${text.slice(1)}`,
+    `3${text.slice(1)}`,
+    `1${text.slice(1)}`,
     `${text};x`,
-    text.replace(/^1;[^;]*/, '1;zz'),
+    text.replace(/^2;[^;]*/, '2;zz'),
   ];
   for (const one of wrong) assert.equal(decodeEntry(one), undefined, String(one));
   const fields = text.split(';');

@@ -36,6 +36,11 @@ export function relate(a: Version, b: Version): Relation {
   return covers(b.past, a.dot) ? 'dominated' : 'concurrent';
 }
 
+/** `site.count`. */
+export function dotName({ site, count }: Dot): string {
+  return `${site}.${count}`;
+}
+
 export function covers(vector: Vector, dot: Dot): boolean {
   return (vector[dot.site] ?? 0) >= dot.count;
 }

@@ -108,6 +108,10 @@ export interface WriteRequest {
   readonly condition: Condition;
   /** Hex SHA-256 of `body` when the caller has it already: saves the driver from computing it again. */
   readonly sha256?: string;
+  /** What to send instead when it is sent once more: an earlier sending may still take effect, and is told apart so. */
+  readonly again?: () => WriteRequest;
+  /** What it rests on is too old from then on: it is not sent any more (guarded-store.ts). Milliseconds since 1970. */
+  readonly untilMs?: number;
 }
 
 export interface Written {
@@ -119,6 +123,8 @@ export interface Written {
 /** The condition did not hold; expected, and answered by observing and deciding again. */
 export interface Conflict {
   readonly kind: 'conflict';
+  /** It was sent more than once: an earlier sending may have taken effect, and be what is met now. */
+  readonly resent?: true;
 }
 
 export interface Removed {
@@ -147,6 +153,13 @@ export interface UploadPart {
   readonly bytes: Uint8Array;
   /** Hex SHA-256 of `bytes` when the caller has it already. */
   readonly sha256?: string;
+}
+
+export interface UploadCommit {
+  readonly condition: Condition;
+  readonly metadata: ObjectMetadata;
+  /** As of a write. */
+  readonly untilMs?: number;
 }
 
 /** What `completeUpload` needs to know of a part; text, kept in the ledger. */
@@ -201,7 +214,7 @@ export interface ObjectStore {
   completeUpload(
     upload: Upload,
     receipts: readonly PartReceipt[],
-    commit: { readonly condition: Condition; readonly metadata: ObjectMetadata },
+    commit: UploadCommit,
     signal: AbortSignal,
   ): Promise<Written | Conflict>;
 

@@ -116,6 +116,17 @@ for (const when of whens) {
     assert.deepEqual(await contents(trial, 'k'), { aws: 'next', gcp: 'next', azure: 'next' });
   });
 
+  test(`retried when it is gone, it is parked no more (${when})`, async (t) => {
+    const trial = await opening(t, fastWorld(20));
+    await trial.put('other', 'so that the site is not empty');
+    await trial.sync();
+    await trial.nativeRemove('gcp', 'k');
+    await trial.sync();
+    for (const { id } of await trial.parked()) await trial.dataset.retryParked(id);
+    await trial.sync();
+    assert.deepEqual(await trial.parked(), []);
+  });
+
   test(`written there anew without that version, it is a write like any other (${when})`, async (t) => {
     const trial = await opening(t, fastWorld(20));
     await trial.sync();

@@ -31,7 +31,7 @@ export async function* list(
   for await (const batch of rows) {
     if (failures.length === sites.length) throw failures[0];
     yield batch.flatMap((row) => {
-      const newest = row.record && newestOf(row.record)?.replica;
+      const newest = row.record && newestOf(row.record, shell.ruleOf)?.replica;
       const entries = Object.entries(row.entries);
       if (newest?.version.deleted || (entries.length === 0 && !newest)) return [];
       const [, entry] = entries[0] ?? [];

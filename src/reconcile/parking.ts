@@ -6,7 +6,7 @@ import { noMetadata } from '../model/metadata.ts';
 import type { KeyRecord } from '../model/record.ts';
 import type { SiteId } from '../model/version.ts';
 import type { ListEntry } from '../ports/object-store.ts';
-import { learn, look } from '../replicate/observe.ts';
+import { learn, look, type Seen } from '../replicate/observe.ts';
 import { parkedId } from '../replicate/records.ts';
 import type { Shell } from '../replicate/shell.ts';
 
@@ -32,7 +32,7 @@ export async function parkUnlearned(
   const earlier = await records.parkedBy(id);
   if (earlier && !earlier.released && earlier.detail === failure.message) return;
   events.failed?.({ site, key, error: failure });
-  const operation = newestOf(record)?.replica.version.operation;
+  const operation = newestOf(record, shell.ruleOf)?.replica.version.operation;
   await records.commit([
     records.park({
       id,
@@ -62,9 +62,10 @@ export async function adoptReleased(shell: Shell, key: string, signal: AbortSign
   for (const site of shell.policy.sites) {
     try {
       const sighting = await look(shell, site, key, signal);
-      if (sighting.kind === 'absent') continue;
-      await learnOrAdopt(shell, site, sighting.entry, signal);
-      await unparkLearned(shell, site, key);
+      if (sighting.kind === 'present') await learnOrAdopt(shell, site, sighting, signal);
+      // What it was parked for may be gone.
+      const isOwed = decide(await shell.records.read(key), site, shell.ruleOf).kind !== 'skip';
+      if (sighting.kind === 'present' || !isOwed) await unparkLearned(shell, site, key);
     } catch (failure) {
       if (!(failure instanceof StoreFailure)) throw failure;
       shell.events.failed?.({ site, key, error: failure });
@@ -76,15 +77,16 @@ export async function adoptReleased(shell: Shell, key: string, signal: AbortSign
 async function learnOrAdopt(
   shell: Shell,
   site: SiteId,
-  entry: ListEntry,
+  sighting: Extract<Seen, { kind: 'present' }>,
   signal: AbortSignal,
 ): Promise<void> {
+  const { entry } = sighting;
   try {
-    await learn(shell, site, entry.key, { kind: 'present', entry }, signal);
+    await learn(shell, site, entry.key, sighting, signal);
   } catch (failure) {
     if (!(failure instanceof StoreFailure) || failure.remedy !== 'park') throw failure;
     const native = { ...entry, metadata: withoutEntry(entry.metadata ?? noMetadata) };
-    await learn(shell, site, entry.key, { kind: 'present', entry: native }, signal);
+    await learn(shell, site, entry.key, { ...sighting, entry: native }, signal);
   }
 }
 
@@ -94,7 +96,7 @@ export async function learnUnread(
   record: KeyRecord,
   signal: AbortSignal,
 ): Promise<KeyRecord | undefined> {
-  const newest = newestOf(record);
+  const newest = newestOf(record, shell.ruleOf);
   const site = newest?.sites.find((holder) => record.replicas[holder]!.unread);
   if (site === undefined) return undefined;
   try {
@@ -107,8 +109,8 @@ export async function learnUnread(
 
 /** True when every target that lacks the newest version has parked exactly that one, and nobody released it. */
 export async function onlyParked(shell: Shell, record: KeyRecord): Promise<boolean> {
-  const newest = newestOf(record);
-  const lacking = shell.policy.sites.filter((site) => decide(record, site).kind !== 'skip');
+  const newest = newestOf(record, shell.ruleOf);
+  const lacking = shell.policy.sites.filter((site) => decide(record, site, shell.ruleOf).kind !== 'skip');
   for (const site of lacking) {
     const parked = await shell.records.parkedBy(parkedId(site, record.key));
     if (!parked || parked.released || parked.operation !== newest?.replica.version.operation) return false;

@@ -1,19 +1,22 @@
-import { adoptUnread } from '../decide/attribute.ts';
 import { compare, type Differences, type Row } from '../decide/compare.ts';
 import { decide } from '../decide/decide.ts';
-import { StoreFailure } from '../model/failure.ts';
 import { deletesAllowed } from '../model/policy.ts';
-import { emptyRecord, type KeyRecord, withReplica } from '../model/record.ts';
+import { type KeyRecord, withoutReplica } from '../model/record.ts';
 import type { SiteId } from '../model/version.ts';
 import { proveSite } from '../replicate/marker.ts';
-import { learn, look, lookAhead } from '../replicate/observe.ts';
+import { learn, look } from '../replicate/observe.ts';
+import type { Recall } from '../replicate/recall.ts';
 import { guardId, type SiteState } from '../replicate/records.ts';
 import type { Replicator } from '../replicate/replicator.ts';
 import { Semaphore } from '../replicate/semaphore.ts';
 import { type Shell, siteOf } from '../replicate/shell.ts';
 import { join } from '../sources/scan/join.ts';
-import { learnUnread, onlyParked, parkUnlearned, sitesWithParked, unparkLearned } from './parking.ts';
+import { Collector, collectAfter } from './collect.ts';
+import { after, type Gates, proven, recalling } from './gates.ts';
+import { sitesWithParked } from './parking.ts';
+import { type Doubt, doubtedSites, settleDoubt } from './quarantine.ts';
 import { BoundarySampler, shardsOf } from './shards.ts';
+import { couldNotRead, takeUp } from './take-up.ts';
 
 export interface PassOptions {
   /** A person agrees to every deletion that a guard would hold back. */
@@ -27,6 +30,8 @@ export interface SitePass {
   readonly known: number;
   /** Deletions held back by a guard. */
   readonly guarded: number;
+  /** What was read back, where the ledger was new to the site. */
+  readonly recalled?: Recall;
 }
 
 export interface PassResult {
@@ -42,6 +47,9 @@ export interface Tally {
   guarded: number;
   /** Keys are parked there: what is learned may free one. */
   hasParked?: boolean;
+  /** The site is in quarantine. */
+  doubt?: Doubt;
+  recalled?: Recall;
   away?: string;
   /** Keys that could not be looked at there, and why: the scan of the site is not complete. */
   unread?: { readonly keys: number; readonly error: string };
@@ -56,28 +64,31 @@ const keysAtOnce = 256;
  */
 export async function pass(
   shell: Shell,
-  replicator: Replicator,
+  replicator: Dispatching,
   options: PassOptions,
   signal: AbortSignal,
 ): Promise<PassResult> {
   const begunMs = shell.world.nowMs();
   const id = shell.world.uniqueId();
   const parked = await sitesWithParked(shell);
+  const doubts = await doubtedSites(shell, begunMs);
   const tallies = new Map<SiteId, Tally>(
     shell.policy.sites.map((site) => [
       site,
-      { listed: 0, known: 0, suspects: 0, guarded: 0, hasParked: parked.has(site) },
+      { listed: 0, known: 0, suspects: 0, guarded: 0, hasParked: parked.has(site), ...doubtOf(doubts, site) },
     ]),
   );
   // A pass that was killed leaves its suspicions behind; they are worth nothing to the next one.
   await shell.records.forgetAllSuspects();
+  await shell.damage.scanBegins();
   const sampler = new BoundarySampler();
   const shards = await shardsOf(shell);
   const proofs = new Map(shell.policy.sites.map((site) => [site, proveSite(shell, site, signal)]));
   for (const proof of proofs.values()) proof.catch(() => {});
-  await Promise.all(
-    shards.map((shard) => scanShard(shell, replicator, id, shard, proofs, tallies, sampler, signal)),
-  );
+  const gates = await recalling(shell, proofs, tallies, signal);
+  const collector = new Collector(shell, begunMs);
+  const scan = { id, gates, tallies, sampler, collector };
+  await Promise.all(shards.map((shard) => scanShard(shell, replicator, shard, scan, signal)));
   await proveSuspicious(shell, tallies, signal);
   const found = new Map<SiteId, Partial<SiteState>>();
   for (const [site, tally] of tallies)
@@ -85,8 +96,20 @@ export async function pass(
   const first = shell.policy.sites[0]!;
   found.set(first, { ...found.get(first), boundaries: sampler.boundaries() });
   // Side by side: they share one flush to the disk.
-  await Promise.all([...found].map(([site, state]) => shell.records.updateSite(site, state)));
+  await Promise.all([
+    shell.damage.scanEnds(),
+    ...[...found].map(([site, state]) => shell.records.updateSite(site, state)),
+  ]);
+  const isWhole = [...tallies.values()].every(
+    (one) => one.away === undefined && !one.doubt && one.guarded === 0,
+  );
+  if (isWhole) await collectAfter(shell, collector, signal);
   return { sites: Object.fromEntries(tallies), keys: sampler.keys };
+}
+
+function doubtOf(doubts: ReadonlyMap<SiteId, Doubt>, site: SiteId): { doubt?: Doubt } {
+  const doubt = doubts.get(site);
+  return doubt ? { doubt } : {};
 }
 
 /** Where something seems to be gone, the site must still be the one it was after it was listed. */
@@ -113,22 +136,35 @@ export function dropOut(shell: Shell, site: SiteId, tally: Tally, error: unknown
   shell.events.failed?.({ site, error: error instanceof Error ? error : new Error(String(error)) });
 }
 
+/** Whoever takes what a pass has found further. */
+export type Dispatching = Pick<Replicator, 'dispatch'>;
+
+interface Scan {
+  readonly id: string;
+  readonly gates: Gates;
+  readonly tallies: Map<SiteId, Tally>;
+  readonly sampler: BoundarySampler;
+  readonly collector: Collector;
+}
+
 async function scanShard(
   shell: Shell,
-  replicator: Replicator,
-  id: string,
+  replicator: Dispatching,
   range: { after?: string; until?: string },
-  proofs: ReadonlyMap<SiteId, Promise<void>>,
-  tallies: Map<SiteId, Tally>,
-  sampler: BoundarySampler,
+  { id, gates, tallies, sampler, collector }: Scan,
   signal: AbortSignal,
 ): Promise<void> {
   const slots = new Semaphore(keysAtOnce);
   const present = [...tallies].filter(([, tally]) => tally.away === undefined).map(([site]) => site);
-  const listing = (site: SiteId) => proven(siteOf(shell, site).store.list(range, signal), proofs.get(site)!);
+  // A page that was asked for before the ledger was read lacks what came meanwhile.
+  const listing = (site: SiteId) =>
+    proven(
+      after(gates.all, () => siteOf(shell, site).store.list(range, signal)),
+      gates.bySite.get(site)!,
+    );
   const rows = join({
     listings: new Map(present.map((site) => [site, listing(site)])),
-    records: shell.records.scan(range),
+    records: after(gates.all, () => shell.records.scan(range)),
     failed: (site, error) => dropOut(shell, site, tallies.get(site)!, error),
   });
   let failure: unknown;
@@ -139,6 +175,8 @@ async function scanShard(
     for (const row of batch) {
       sampler.add(row.key);
       count(row, tallies);
+      collector.consider(row);
+      shell.damage.saw(row.key, row.record);
       const differences = compare(row, listed, (site, a, b) => siteOf(shell, site).store.sameWrite(a, b));
       for (const site of differences.missing) {
         tallies.get(site)!.suspects += 1;
@@ -146,7 +184,7 @@ async function scanShard(
       }
       if (isQuiet(shell, row, differences)) continue;
       const release = await slots.acquire(1, signal);
-      void takeUp(shell, replicator, row, differences, tallies, signal)
+      void takeUp(shell, replicator, row, differences.unknown, tallies, signal)
         .catch((error) => {
           if (!signal.aborted) failure ??= reportOrKeep(shell, row, error);
         })
@@ -157,22 +195,6 @@ async function scanShard(
   }
   (await slots.acquire(keysAtOnce, signal))();
   if (failure) throw failure;
-}
-
-/** Asks for the first page at once, and lets nothing through before the site is proved to be the one it was. */
-async function* proven<T>(pages: AsyncIterable<T>, proof: Promise<void>): AsyncGenerator<T> {
-  const iterator = pages[Symbol.asyncIterator]();
-  try {
-    let next = iterator.next();
-    next.catch(() => {});
-    await proof;
-    for (let page = await next; !page.done; page = await next) {
-      yield page.value;
-      next = iterator.next();
-    }
-  } finally {
-    await iterator.return?.();
-  }
 }
 
 /** What a store failed at is that key's trouble and is tried again; anything else ends the pass. */
@@ -194,7 +216,7 @@ function isQuiet(shell: Shell, row: Row, { unknown }: Differences): boolean {
   if (unknown.length > 0) return false;
   if (!row.record) return true;
   if (isOneVersion(shell, row.record)) return true;
-  return shell.policy.sites.every((site) => decide(row.record!, site).kind === 'skip');
+  return shell.policy.sites.every((site) => decide(row.record!, site, shell.ruleOf).kind === 'skip');
 }
 
 /** Every site holds the same write, as nearly always: a record keeps a version that sites share once. */
@@ -205,69 +227,10 @@ function isOneVersion({ policy }: Shell, { replicas }: KeyRecord): boolean {
   return policy.sites.every((site) => replicas[site] !== undefined);
 }
 
-async function takeUp(
-  shell: Shell,
-  replicator: Replicator,
-  row: Row,
-  { unknown }: Differences,
-  tallies: Map<SiteId, Tally>,
-  signal: AbortSignal,
-): Promise<void> {
-  let record = row.record ?? emptyRecord(row.key);
-  for (const site of unknown) {
-    const tally = tallies.get(site)!;
-    try {
-      record = await learnFrom(shell, row, site, unknown.length, signal);
-      if (tally.hasParked) await unparkLearned(shell, site, row.key);
-    } catch (failure) {
-      if (!(failure instanceof StoreFailure)) throw failure;
-      if (failure.remedy === 'park') await parkUnlearned(shell, site, record, row.entries[site]!, failure);
-      else couldNotRead(shell, site, row.key, tally, failure);
-    }
-  }
-  const wanted = (await onlyParked(shell, record)) ? await learnUnread(shell, record, signal) : record;
-  if (wanted) await replicator.dispatch(row.key, wanted);
-}
-
-/** The others go on; of this site nobody may say that it was compared. */
-function couldNotRead(shell: Shell, site: SiteId, key: string, tally: Tally, error: Error): void {
-  tally.unread = { keys: (tally.unread?.keys ?? 0) + 1, error: error.message };
-  shell.events.failed?.({ site, key, error });
-}
-
-/** First contact believes the listing where it tells enough; later the object itself is asked, for a page may be old. */
-async function learnFrom(
-  shell: Shell,
-  row: Row,
-  site: SiteId,
-  holders: number,
-  signal: AbortSignal,
-): Promise<KeyRecord> {
-  const entry = row.entries[site]!;
-  const { store } = siteOf(shell, site);
-  if (row.record) {
-    const one = holders === 1;
-    const sighting = await (one ? lookAhead(shell, site, entry, signal) : look(shell, site, row.key, signal));
-    return learn(shell, site, row.key, sighting, signal);
-  }
-  if (entry.metadata || holders > 1) return learn(shell, site, row.key, { kind: 'present', entry }, signal);
-  return shell.records.update(row.key, (before) => {
-    const replica = adoptUnread({
-      site,
-      record: before,
-      sighting: { kind: 'present', entry },
-      nowMs: shell.world.nowMs(),
-      sameWrite: (a, b) => store.sameWrite(a, b),
-    });
-    if (replica) shell.events.adopted?.({ site, key: row.key, version: replica.version });
-    return replica && withReplica(before, site, replica);
-  });
-}
-
 /** Takes up the deletions that are believed, and tells what is to be remembered of the site. */
 async function closeSite(
   shell: Shell,
-  replicator: Replicator,
+  replicator: Dispatching,
   id: string,
   site: SiteId,
   tally: Tally,
@@ -281,7 +244,7 @@ async function closeSite(
     return { lastError: tally.away, lastErrorMs: shell.world.nowMs() };
   }
   const noticed = shell.deletions.since(site);
-  const guard = await guardFor(shell, site, tally, { ...options, noticed });
+  const guard = tally.doubt ? undefined : await guardFor(shell, site, tally, { ...options, noticed });
   if (guard) {
     tally.guarded = tally.suspects;
     await records.commit([records.park(guard)]);
@@ -297,7 +260,8 @@ async function closeSite(
     return { lastError: tally.away, lastErrorMs: shell.world.nowMs() };
   }
   const knownKeys = guard ? tally.known : tally.known - tally.suspects;
-  return { scannedMs: begunMs, knownKeys, scanWanted: false };
+  const doubt = tally.doubt ? await settleDoubt(shell, site, tally.doubt) : {};
+  return { scannedMs: begunMs, knownKeys, scanWanted: false, ...doubt };
 }
 
 /**
@@ -335,7 +299,7 @@ export async function guardFor(
 /** The listing was complete; each key is looked at once more before its deletion is believed. */
 async function takeDeletions(
   shell: Shell,
-  replicator: Replicator,
+  replicator: Dispatching,
   id: string,
   site: SiteId,
   tally: Tally,
@@ -346,7 +310,7 @@ async function takeDeletions(
   for await (const page of records.suspects(id, site)) {
     for (const { key, token } of page) {
       const release = await slots.acquire(1, signal);
-      void believeAbsence(shell, replicator, site, key, token, signal)
+      void believeAbsence(shell, replicator, site, { key, token }, tally.doubt, signal)
         .catch((error: Error) => couldNotRead(shell, site, key, tally, error))
         .finally(release);
     }
@@ -357,17 +321,25 @@ async function takeDeletions(
 
 async function believeAbsence(
   shell: Shell,
-  replicator: Replicator,
+  replicator: Dispatching,
   site: SiteId,
-  key: string,
-  token: string,
+  { key, token }: { readonly key: string; readonly token: string },
+  doubt: Doubt | undefined,
   signal: AbortSignal,
 ): Promise<void> {
   const held = (await shell.records.get(key))?.replicas[site];
   if (!held || held.token !== token) return;
   const sighting = await look(shell, site, key, signal);
-  const record = await learn(shell, site, key, sighting, signal);
+  const record =
+    doubt && sighting.kind === 'absent'
+      ? await shell.records.update(key, (now) => forgotten(now, site, token))
+      : await learn(shell, site, key, sighting, signal);
   await replicator.dispatch(key, record);
+}
+
+/** What is absent is copied back, and not taken for deleted. */
+function forgotten(record: KeyRecord, site: SiteId, token: string): KeyRecord | undefined {
+  return record.replicas[site]?.token === token ? withoutReplica(record, site) : undefined;
 }
 
 async function forgetSuspects(shell: Shell, id: string, site: SiteId): Promise<void> {

@@ -2,6 +2,7 @@ import { adoptUnread, attribute, type Sighting } from '../decide/attribute.ts';
 import { compare, type Row } from '../decide/compare.ts';
 import { decide } from '../decide/decide.ts';
 import { StoreFailure } from '../model/failure.ts';
+import type { RuleOf } from '../model/policy.ts';
 import { emptyRecord, type KeyRecord, withReplica } from '../model/record.ts';
 import type { SiteId } from '../model/version.ts';
 import { recogniseSite } from '../replicate/marker.ts';
@@ -17,6 +18,8 @@ export interface PlannedStep {
   readonly action: 'copy' | 'overwrite' | 'remove' | 'keep-loser';
   readonly from?: SiteId;
   readonly bytes: number;
+  /** Why a pass would leave it for now. */
+  readonly held?: string;
 }
 
 export interface Plan {
@@ -24,13 +27,17 @@ export interface Plan {
   readonly guarded: Readonly<Record<SiteId, number>>;
 }
 
-/** Walks the same comparison without carrying anything out; `step` is called for each thing a pass would do. */
+/** Walks the same comparison without carrying anything out; `told` is called for each thing a pass would do. */
 export async function plan(
   shell: Shell,
-  step: (step: PlannedStep) => void | Promise<void>,
+  told: (step: PlannedStep) => void | Promise<void>,
   options: PassOptions,
   signal: AbortSignal,
 ): Promise<Plan> {
+  const step = async (one: PlannedStep) => {
+    const held = one.action === 'copy' ? undefined : await shell.damage.holding(one.key);
+    await told(held === undefined ? one : { ...one, held });
+  };
   const tallies = new Map<SiteId, Tally>(
     shell.policy.sites.map((site) => [site, { listed: 0, known: 0, suspects: 0, guarded: 0 }]),
   );
@@ -62,6 +69,7 @@ export async function plan(
         deletions.set(site, [...(deletions.get(site) ?? []), record]);
       }
       await planKey(
+        shell.ruleOf,
         record,
         listed.filter((site) => !parked.includes(site)),
         step,
@@ -75,7 +83,7 @@ export async function plan(
     if (await guardFor(shell, site, tally, options)) guarded[site] = tally.suspects;
     else
       for (const record of records)
-        await planKey(imagineAbsent(shell, record, site), shell.policy.sites, step);
+        await planKey(shell.ruleOf, imagineAbsent(shell, record, site), shell.policy.sites, step);
   }
   const away = [...tallies].flatMap(([site, tally]) =>
     tally.away === undefined ? [] : [[site, tally.away] as const],
@@ -126,14 +134,15 @@ function imagineSighting(shell: Shell, record: KeyRecord, site: SiteId, sighting
 }
 
 async function planKey(
+  ruleOf: RuleOf,
   record: KeyRecord,
   sites: readonly SiteId[],
   step: (step: PlannedStep) => void | Promise<void>,
 ): Promise<void> {
   for (const site of sites) {
-    const decision = decide(record, site);
+    const decision = decide(record, site, ruleOf);
     if (decision.kind === 'skip' || decision.kind === 'note') continue;
-    if (decision.kind === 'compare') {
+    if (decision.kind === 'compare' || decision.kind === 'merge') {
       const bytes = record.replicas[site]?.size ?? 0;
       await step({ key: record.key, site, action: 'overwrite', bytes });
       continue;

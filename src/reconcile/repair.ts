@@ -2,6 +2,7 @@ import { newestOf } from '../decide/resolve.ts';
 import { withReplica } from '../model/record.ts';
 import { derivedOperation } from '../model/version.ts';
 import { copy } from '../replicate/copy.ts';
+import { damagedBody } from '../replicate/keepsakes.ts';
 import type { Replicator } from '../replicate/replicator.ts';
 import type { Shell } from '../replicate/shell.ts';
 import type { Difference } from './verify.ts';
@@ -18,7 +19,7 @@ export async function repairRotten(
 ): Promise<boolean> {
   const { rotten, key, site } = difference;
   const record = await shell.records.read(key);
-  const newest = newestOf(record)?.replica;
+  const newest = newestOf(record, shell.ruleOf)?.replica;
   const held = record.replicas[site];
   if (!rotten || !newest || held?.token === undefined || held.token !== rotten.held.token) return false;
   const damaged = {
@@ -26,7 +27,14 @@ export async function repairRotten(
     version: { ...held.version, operation: derivedOperation('damaged', site, held.token) },
   };
   const condition = { kind: 'match', token: held.token } as const;
-  const decision = { kind: 'copy', newest, from: rotten.good, condition, loser: damaged } as const;
+  const decision = {
+    kind: 'copy',
+    newest,
+    from: rotten.good,
+    condition,
+    loser: damaged,
+    because: damagedBody,
+  } as const;
   const proof = await copy(shell, key, decision, replicator.lanes.get(site)!.target, signal);
   if (proof.kind === 'conflict') return false;
   await shell.records.update(key, (now) =>

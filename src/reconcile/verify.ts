@@ -2,7 +2,7 @@ import { compare, type Row } from '../decide/compare.ts';
 import { newestOf } from '../decide/resolve.ts';
 import { traitsOf } from '../model/entry.ts';
 import { StoreFailure } from '../model/failure.ts';
-import type { Replica } from '../model/record.ts';
+import { emptyRecord, type Replica } from '../model/record.ts';
 import { relate, type SiteId } from '../model/version.ts';
 import type { ListEntry } from '../ports/object-store.ts';
 import { recogniseSite } from '../replicate/marker.ts';
@@ -86,7 +86,7 @@ export async function verify(
         listed[site]!.keys += 1;
         listed[site]!.bytes += entry.size;
       }
-      if (isGone(row)) continue;
+      if (isGone(shell, row)) continue;
       keys += 1;
       const shallow = differencesIn(shell, row, readable);
       await report(shallow);
@@ -129,16 +129,16 @@ async function proveEach(shell: Shell, away: Record<SiteId, string>, signal: Abo
 }
 
 /** Deleted everywhere, and known to be. */
-function isGone(row: Row): boolean {
+function isGone(shell: Shell, row: Row): boolean {
   return (
     Object.keys(row.entries).length === 0 &&
-    newestOf(row.record ?? { key: row.key, replicas: {} })?.replica.version.deleted === true
+    newestOf(row.record ?? emptyRecord(row.key), shell.ruleOf)?.replica.version.deleted === true
   );
 }
 
 function differencesIn(shell: Shell, row: Row, readable: readonly SiteId[]): Difference[] {
   const { key, record } = row;
-  const newest = record && newestOf(record)?.replica;
+  const newest = record && newestOf(record, shell.ruleOf)?.replica;
   if (newest?.version.deleted) {
     return readable.flatMap((site) =>
       row.entries[site] ? [{ key, site, kind: 'extra' as const, because: 'the key is deleted' }] : [],
@@ -198,7 +198,7 @@ async function deepCompare(
       differences.push({ key: row.key, site, kind, because: failure.message });
     }
   }
-  return { bytes, differences: [...differences, ...contentDifferences(row, contents)] };
+  return { bytes, differences: [...differences, ...contentDifferences(shell, row, contents)] };
 }
 
 async function contentAt(
@@ -216,8 +216,8 @@ async function contentAt(
 }
 
 /** Against the digest in the ledger; where that is unknown, against what most sites hold. */
-function contentDifferences(row: Row, contents: readonly Content[]): Difference[] {
-  const newest = row.record && newestOf(row.record)?.replica;
+function contentDifferences(shell: Shell, row: Row, contents: readonly Content[]): Difference[] {
+  const newest = row.record && newestOf(row.record, shell.ruleOf)?.replica;
   const digest = newest?.digest ?? mostCommon(contents.map((content) => content.digest));
   const good = contents.filter((content) => content.digest === digest);
   const traits = newest?.traits ?? mostCommon(good.map((content) => content.traits));

@@ -1,4 +1,4 @@
-import { nextVersion } from '../decide/attribute.ts';
+import { nextVersion, seenBy } from '../decide/attribute.ts';
 import { seeingToo, withOwnDot } from '../decide/twice.ts';
 import { hashOf } from '../hashing/hash.ts';
 import { leavesIn } from '../hashing/leaves.ts';
@@ -6,15 +6,24 @@ import { type Entry, traitsOf, withEntry } from '../model/entry.ts';
 import { StoreFailure } from '../model/failure.ts';
 import { keyHash } from '../model/key.ts';
 import type { ObjectMetadata } from '../model/metadata.ts';
-import { md5Of, type Replica, withReplica } from '../model/record.ts';
-import type { SiteId, Version } from '../model/version.ts';
-import type { ByteRange, Condition } from '../ports/object-store.ts';
+import {
+  type KeyRecord,
+  md5Of,
+  type Replica,
+  removedFrom,
+  withClaims,
+  withReplica,
+} from '../model/record.ts';
+import { covers, join, type SiteId, type Vector, type Version } from '../model/version.ts';
+import type { ByteRange, Condition, Conflict } from '../ports/object-store.ts';
 import { distrusting } from './damaged.ts';
 import { writeTombstone } from './keepsakes.ts';
 import { demandProof } from './marker.ts';
 import { lookAgain } from './observe.ts';
 import { wholeId } from './reading.ts';
+import { recallKey } from './recall.ts';
 import { Semaphore } from './semaphore.ts';
+import { Sending } from './sending.ts';
 import { owned } from './shared-reads.ts';
 import type { Shell, Site } from './shell.ts';
 import { uploadInParts } from './upload.ts';
@@ -35,11 +44,20 @@ export interface Operation {
   readonly sent: Map<SiteId, Version>;
   /** A site has it durably: others that are still being asked must not be asked anew. */
   taken: boolean;
+  readonly burial?: Burial | undefined;
 }
 
-export function newOperation(shell: Shell, key: string): Operation {
+/** What a person decided: it is written over whatever stands there, and nobody else's. */
+export interface Burial {
+  /** What it has seen beside that. */
+  readonly covering: Vector;
+  /** Called with what it is about to be written over. */
+  keep(site: Site, held: Replica): Promise<void>;
+}
+
+export function newOperation(shell: Shell, key: string, burial?: Burial): Operation {
   const { world } = shell;
-  return { id: world.uniqueId(), key, madeMs: world.nowMs(), sent: new Map(), taken: false };
+  return { id: world.uniqueId(), key, madeMs: world.nowMs(), sent: new Map(), taken: false, burial };
 }
 
 /** Resolves when the body is durable at `site`, and the ledger knows. */
@@ -56,16 +74,19 @@ export async function putAt(
   const small =
     body.size <= shell.settings.partSizeBytes ? await body.read({ from: 0, to: body.size }) : undefined;
   const digest = small && (await hashOf('sha256', small));
-  return attempt(shell, site, operation, false, signal, async (version, held) => {
+  return attempt(shell, site, operation, false, signal, async (version, held, asking) => {
     const condition = conditionOn(held);
     const entry: Entry = { version, size: body.size, keyHash: keyHash(key), ...(digest ? { digest } : {}) };
+    asking();
     if (!small) return putLarge(shell, site, key, body, metadata, entry, condition, traits, signal);
-    const complete = withEntry(metadata, entry);
-    const written = await site.store.write(
-      { key, body: small, metadata: complete, condition, sha256: digest! },
-      signal,
+    const sending = new Sending(
+      shell.world,
+      site.id,
+      { key, body: small, metadata, condition, sha256: digest! },
+      entry,
     );
-    if (written.kind === 'conflict') return undefined;
+    const written = await site.store.write(sending.request(), signal);
+    if (written.kind === 'conflict') return written;
     const { token, digests } = written;
     const head = {
       key,
@@ -73,14 +94,22 @@ export async function putAt(
       token,
       lastModifiedMs: shell.world.nowMs(),
       digests,
-      metadata: complete,
+      metadata: sending.metadata,
     };
     shell.reads.offer(wholeId(site.id, key, token), body.size, shell.policy.sites.length - 1, {
       head,
       bytes: small,
       digest,
     });
-    return { version, token, size: body.size, digest: digest!, traits, ...md5Of(digests) };
+    return {
+      version,
+      token,
+      size: body.size,
+      digest: digest!,
+      traits,
+      sending: sending.last,
+      ...md5Of(digests),
+    };
   });
 }
 
@@ -94,7 +123,7 @@ async function putLarge(
   condition: Condition,
   traits: string,
   signal: AbortSignal,
-): Promise<Replica | undefined> {
+): Promise<Replica | Conflict> {
   const done = await uploadInParts(
     shell,
     {
@@ -111,7 +140,7 @@ async function putLarge(
     { site, partBytes: new Semaphore(shell.settings.partBytesInFlight) },
     signal,
   );
-  if (done.kind === 'conflict') return undefined;
+  if (done.kind === 'conflict') return done;
   return {
     version: entry.version,
     token: done.token,
@@ -130,15 +159,20 @@ export function removeAt(
   signal: AbortSignal,
 ): Promise<Version> {
   const { key } = operation;
-  return attempt(shell, site, operation, true, signal, async (version, held) => {
+  return attempt(shell, site, operation, true, signal, async (version, held, asking) => {
+    if (held?.token === undefined) asking();
     await writeTombstone(shell, site, key, version, signal);
     if (held?.token !== undefined) {
+      asking();
       const removed = await site.store.remove(key, held.token, signal);
-      if (removed.kind === 'conflict') return undefined;
+      if (removed.kind === 'conflict') return removed;
     }
-    return { version, size: 0 };
+    return { version, size: 0, ...removedFrom(held) };
   });
 }
+
+/** Calls `asking` right before the request that takes effect. */
+type Once = (version: Version, held: Replica | undefined, asking: () => void) => Promise<Replica | Conflict>;
 
 /** Writes on top of what the site holds; when that is not what the ledger says, looks and does it again. */
 async function attempt(
@@ -147,34 +181,57 @@ async function attempt(
   operation: Operation,
   deleted: boolean,
   signal: AbortSignal,
-  once: (version: Version, held: Replica | undefined) => Promise<Replica | undefined>,
+  once: Once,
 ): Promise<Version> {
-  const { id, key, madeMs, sent } = operation;
+  const { id, key, madeMs, sent, burial } = operation;
   await demandProof(shell, site.id, signal);
+  if (!(await shell.records.get(key))) await recallKey(shell, key, [site], signal);
   for (let round = 0; round < shell.settings.rounds; round++) {
     const record = await shell.records.read(key);
     const held = record.replicas[site.id];
     if (held?.version.operation === id) return confirm(shell, site, operation, held, held, signal);
-    sent.delete(site.id);
+    if (!deleted || !held?.version.deleted) demandUndone(operation, record);
     if (operation.taken) throw new StoreFailure('unavailable', `another site has taken the write of ${key}`);
-    const version = nextVersion(record, site.id, { nowMs: madeMs, operation: id, deleted });
-    sent.set(site.id, version);
-    const replica = await distrusting(shell, site, key, id, () => once(version, held), signal).catch(
+    if (held && !held.version.deleted) await burial?.keep(site, held);
+    const version = covering(
+      nextVersion(record, site.id, { nowMs: madeMs, operation: id, deleted }),
+      burial?.covering,
+    );
+    const asking = () => void sent.set(site.id, version);
+    const replica = await distrusting(shell, site, key, id, () => once(version, held, asking), signal).catch(
       (failure: unknown) => {
         if (!(failure instanceof StoreFailure)) throw failure;
         // An upload that is gone may have been completed, and only the answer was lost: the site itself knows.
-        if (failure.remedy === 'decide-again') return undefined;
-        if (failure.code !== 'unavailable') sent.delete(site.id);
+        if (failure.remedy === 'decide-again') return { kind: 'conflict', resent: true } as const;
+        if (failure.code !== 'unavailable' || failure.unsent) sent.delete(site.id);
         throw failure;
       },
     );
-    if (replica) return confirm(shell, site, operation, replica, held, signal);
+    if (!('kind' in replica)) return confirm(shell, site, operation, replica, held, signal);
+    if (!replica.resent) sent.delete(site.id);
     await lookAgain(shell, site.id, key, signal);
   }
   throw new StoreFailure(
     'unavailable',
     `${key} changes faster at ${site.id} than it can be written; try again`,
   );
+}
+
+/** What took effect somewhere, unanswered, and was written over since must not be done once more on top of that. */
+function demandUndone({ key, sent }: Operation, record: KeyRecord): void {
+  const seen = Object.values(record.replicas).map(seenBy);
+  for (const [site, { dot }] of sent) {
+    if (!seen.some((vector) => covers(vector, dot))) continue;
+    const what = `the write of ${key} may have taken effect at ${site} and been written over since`;
+    throw new StoreFailure('unavailable', `${what}; look at what is there before you write it again`);
+  }
+}
+
+function covering(version: Version, seen: Vector | undefined): Version {
+  if (!seen) return version;
+  const { site, count } = version.dot;
+  const dot = { site, count: Math.max(count, (seen[site] ?? 0) + 1) };
+  return { ...version, dot, past: join(version.past, seen) };
 }
 
 /** Where the record says something else of the site than `before`, that came after this write, and stands. */
@@ -195,9 +252,10 @@ async function confirm(
     const elsewhere = [...sent].filter(([other]) => other !== site.id).map(([, version]) => version);
     // After a late answer those that have seen the dot mean this very write.
     const named = operation.taken ? ours : withOwnDot(now, site.id, ours);
-    return withReplica(now, site.id, seeingToo(now, site.id, named, elsewhere));
+    return withClaims(withReplica(now, site.id, seeingToo(now, site.id, named, elsewhere)), elsewhere);
   });
   operation.taken = true;
+  await shell.damage.changed({ site: site.id, key, from: before, to: replica });
   const held = known.replicas[site.id];
   if (held?.version.operation === id) return held.version;
   await lookAgain(shell, site.id, key, signal).catch((error: Error) =>

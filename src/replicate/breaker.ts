@@ -205,6 +205,7 @@ export class Breaker {
     return new StoreFailure(
       'unavailable',
       `site ${this.#site} is away (${this.#lastError}); it is tried again by itself`,
+      { unsent: true },
     );
   }
 }

@@ -1,9 +1,10 @@
 import { seenBy } from '../decide/attribute.ts';
-import { decide } from '../decide/decide.ts';
+import { decide, type MergeDecision } from '../decide/decide.ts';
 import { StoreFailure } from '../model/failure.ts';
-import { type KeyRecord, type Replica, withReplica } from '../model/record.ts';
+import { type KeyRecord, type Replica, removedFrom, sameReplica, withReplica } from '../model/record.ts';
 import { historyOf, relate, type SiteId, type Vector } from '../model/version.ts';
 import { copy, type Proof, type Target } from './copy.ts';
+import { merge } from './merge.ts';
 import { examine, lookAgain } from './observe.ts';
 import { parkedId } from './records.ts';
 import type { Shell } from './shell.ts';
@@ -30,21 +31,24 @@ export async function carry(
   let othersMayNeed = false;
   for (let round = 0; round < shell.settings.rounds; round++) {
     const seen = await shell.records.read(key);
-    const decision = decide(seen, target.site.id);
+    const decision = decide(seen, target.site.id, shell.ruleOf);
     if (decision.kind === 'skip') return { outcome: 'current', othersMayNeed };
     if (decision.kind === 'compare') {
       for (const site of decision.sites) await examine(shell, site, key, signal);
       continue;
     }
+    if (decision.kind !== 'note')
+      await shell.damage.demand(key, seen.replicas[target.site.id], decision.newest);
     const proof =
       decision.kind === 'note'
         ? noted(decision.newest, seen.replicas[target.site.id])
-        : await copyOrLookAgain(shell, key, seen, decision, target, signal);
+        : await workOrLookAgain(shell, seen, decision, target, signal);
     if (proof === undefined) {
       othersMayNeed = true;
       continue;
     }
     await confirm(shell, key, target.site.id, proof, seen.replicas[target.site.id]);
+    if (proof.outcome === 'merged') await tellOfMerge(shell, key, target.site.id, proof.target);
     return { outcome: proof.outcome, replica: proof.target, othersMayNeed };
   }
   throw new StoreFailure(
@@ -54,27 +58,37 @@ export async function carry(
 }
 
 /** Undefined: the condition did not hold, or the source moved; the record now says what is there. */
-async function copyOrLookAgain(
+async function workOrLookAgain(
   shell: Shell,
-  key: string,
   seen: KeyRecord,
-  decision: Parameters<typeof copy>[2],
+  decision: Parameters<typeof copy>[2] | MergeDecision,
   target: Target,
   signal: AbortSignal,
 ): Promise<Proof | undefined> {
+  const { key } = seen;
   try {
-    const proof = await copy(shell, key, decision, target, signal);
+    const proof =
+      decision.kind === 'merge'
+        ? await merge(shell, seen, decision, target, signal)
+        : await copy(shell, key, decision, target, signal);
     if (proof.kind === 'proof') return proof;
     await lookAgain(shell, target.site.id, key, signal);
   } catch (failure) {
     if (!(failure instanceof StoreFailure) || failure.remedy !== 'decide-again') throw failure;
-    const touched = [target.site.id, ...(decision.kind === 'copy' ? decision.from : [])];
+    const touched = [target.site.id, ...(decision.kind === 'remove' ? [] : decision.from)];
     // An upload that is gone may have been completed: then the target holds what nobody has recorded there.
     const lost = failure.code === 'upload-lost' ? target.site.id : undefined;
     for (const site of touched)
       if (seen.replicas[site] || site === lost) await lookAgain(shell, site, key, signal);
   }
   return undefined;
+}
+
+/** A merge is a write of its own: every other site lacks it. */
+async function tellOfMerge(shell: Shell, key: string, site: SiteId, { version }: Replica): Promise<void> {
+  const { dataset } = shell.policy;
+  const atMs = shell.world.nowMs();
+  await shell.bus.publish([{ id: version.operation, dataset, key, site, atMs, version }]);
 }
 
 /** The target holds the winner's content already, or its absence: it takes over the version. */
@@ -101,22 +115,18 @@ async function confirm(
     (record) => {
       const held = record.replicas[target];
       if (!sameReplica(held, before)) return withSource(record, proof);
+      const gone = proof.outcome === 'removed' ? removedFrom(held) : {};
       return withSource(
-        withReplica(record, target, { ...proof.target, ...buried(held, proof.target) }),
+        withReplica(record, target, { ...proof.target, ...gone, ...buried(held, proof.target) }),
         proof,
       );
     },
     // A newer write may have come meanwhile: the debt stands for that one too.
     (record) =>
-      decide(record, target).kind === 'skip'
+      decide(record, target, shell.ruleOf).kind === 'skip'
         ? [records.settle(target, key), records.unpark(parkedId(target, key))]
         : [],
   );
-}
-
-function sameReplica(a: Replica | undefined, b: Replica | undefined): boolean {
-  if (!a || !b) return a === b;
-  return a.token === b.token && relate(a.version, b.version) === 'same';
 }
 
 /** What the target has seen beyond the past of what it holds now: a conflict's loser. */

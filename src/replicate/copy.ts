@@ -1,18 +1,24 @@
-import type { Decision } from '../decide/decide.ts';
+import { freshUntilMs } from '../decide/collect.ts';
+import type { CopyDecision, RemoveDecision } from '../decide/decide.ts';
 import { leavesIn } from '../hashing/leaves.ts';
 import { type Entry, entryOn, traitsOf, withEntry, withoutEntry } from '../model/entry.ts';
 import { StoreFailure } from '../model/failure.ts';
 import { keyHash } from '../model/key.ts';
 import type { ObjectMetadata } from '../model/metadata.ts';
+import { retentionOf } from '../model/policy.ts';
 import { md5Of, type Replica } from '../model/record.ts';
 import { relate, type SiteId } from '../model/version.ts';
 import type { Conflict, ObjectHead } from '../ports/object-store.ts';
+import { keepBeside } from './beside.ts';
+import type { Sampled } from './damage-guard.ts';
 import { distrusting } from './damaged.ts';
+import { keepFormer } from './former.ts';
 import { keepLoser, writeTombstone } from './keepsakes.ts';
 import { demandProof } from './marker.ts';
 import { learn } from './observe.ts';
-import { bytesInto, changed, readWhole, wholeId } from './reading.ts';
+import { bytesInto, changed, demandIntact, readWhole, wholeId } from './reading.ts';
 import type { Semaphore } from './semaphore.ts';
+import { Sending } from './sending.ts';
 import type { Lease } from './shared-reads.ts';
 import { type Shell, type Site, siteOf } from './shell.ts';
 import { type LargeBody, type Part, uploadInParts } from './upload.ts';
@@ -29,11 +35,8 @@ export interface Proof {
   readonly kind: 'proof';
   readonly target: Replica;
   readonly source?: { readonly site: SiteId; readonly replica: Replica };
-  readonly outcome: 'copied' | 'noted' | 'removed';
+  readonly outcome: 'copied' | 'noted' | 'removed' | 'merged';
 }
-
-type CopyDecision = Extract<Decision, { kind: 'copy' }>;
-type RemoveDecision = Extract<Decision, { kind: 'remove' }>;
 
 /** Carries a decision out: one conditional request is what takes effect. */
 export async function copy(
@@ -44,10 +47,27 @@ export async function copy(
   signal: AbortSignal,
 ): Promise<Proof | Conflict> {
   await demandProof(shell, target.site.id, signal);
-  if (decision.loser) await keepLoser(shell, target.site, key, decision.loser, decision.newest, signal);
+  await keep(shell, key, decision, target.site, signal);
   return decision.kind === 'remove'
     ? remove(shell, key, decision, target, signal)
-    : copyBody(shell, key, decision, target, signal);
+    : copyBody(shell, key, { ...decision, untilMs: freshUntil(shell) }, target, signal);
+}
+
+/** Until when what is decided now may take effect. */
+function freshUntil({ world, policy }: Shell): number {
+  return freshUntilMs(world.nowMs(), retentionOf(policy));
+}
+
+async function keep(
+  shell: Shell,
+  key: string,
+  { loser, beside, because, newest }: CopyDecision | RemoveDecision,
+  site: Site,
+  signal: AbortSignal,
+): Promise<void> {
+  if (!loser) return keepFormer(shell, site, key, newest, signal);
+  if (beside) await keepBeside(shell, site, key, loser, newest.version, signal);
+  else await keepLoser(shell, site, key, loser, newest.version, signal, because);
 }
 
 async function remove(
@@ -63,10 +83,12 @@ async function remove(
   return { kind: 'proof', outcome: 'removed', target: { version: decision.newest.version, size: 0 } };
 }
 
+type TimedCopy = CopyDecision & { readonly untilMs: number };
+
 async function copyBody(
   shell: Shell,
   key: string,
-  decision: CopyDecision,
+  decision: TimedCopy,
   target: Target,
   signal: AbortSignal,
 ): Promise<Proof | Conflict> {
@@ -86,7 +108,7 @@ async function copyBody(
 async function copyFrom(
   shell: Shell,
   key: string,
-  decision: CopyDecision,
+  decision: TimedCopy,
   source: Site,
   target: Target,
   signal: AbortSignal,
@@ -103,7 +125,7 @@ async function copySmall(
   shell: Shell,
   key: string,
   held: Replica,
-  decision: CopyDecision,
+  decision: TimedCopy,
   source: Site,
   target: Target,
   signal: AbortSignal,
@@ -121,7 +143,7 @@ async function copyWhole(
   shell: Shell,
   key: string,
   held: Replica,
-  decision: CopyDecision,
+  decision: TimedCopy,
   source: Site,
   target: Target,
   signal: AbortSignal,
@@ -136,31 +158,37 @@ async function copyWhole(
     ({ lent }) => pool.give(lent),
   );
   const whole = lease.value;
-  if (held.digest !== undefined && held.digest !== whole.digest) throw rotten(source, key);
+  await demandIntact(whole, source.id, held.digest);
   await settleUnread(shell, source.id, key, held, whole.head, signal);
-  const metadata = withEntry(
-    withoutEntry(whole.head.metadata),
-    entryFor(key, held, whole.head, source.id, whole.digest),
+  const sampled = await shell.damage.sample(key, held, target.site.id, whole.bytes);
+  const entry = entryFor(key, held, whole.head, source.id, whole.digest);
+  const { metadata } = whole.head;
+  const { condition, untilMs } = decision;
+  const body = { key, body: whole.bytes, condition, untilMs, sha256: whole.digest };
+  const sending = new Sending(
+    shell.world,
+    target.site.id,
+    { ...body, metadata: withoutEntry(metadata) },
+    entry,
   );
-  const request = { key, body: whole.bytes, metadata, condition: decision.condition, sha256: whole.digest };
   const written = await distrusting(
     shell,
     target.site,
     key,
     held.version.operation,
-    () => target.site.store.write(request, signal),
+    () => target.site.store.write(sending.request(), signal),
     signal,
   );
   lease.release();
   if (written.kind === 'conflict') return written;
-  return proofOf(held, whole.head, source.id, whole.digest, written);
+  return proofOf(held, whole.head, source.id, whole.digest, { ...written, sending: sending.last }, sampled);
 }
 
 async function copyLarge(
   shell: Shell,
   key: string,
   held: Replica,
-  decision: CopyDecision,
+  decision: TimedCopy,
   source: Site,
   target: Target,
   signal: AbortSignal,
@@ -169,15 +197,21 @@ async function copyLarge(
   if (!head || !source.store.sameWrite(held.token!, head.token)) throw changed(source, key);
   await settleUnread(shell, source.id, key, held, head, signal);
   const entry = entryFor(key, held, head, source.id, held.digest);
+  let sampled: Sampled = {};
   const body: LargeBody = {
     key,
     size: held.size,
     operation: held.version.operation,
     condition: decision.condition,
+    untilMs: decision.untilMs,
     metadata: (digest) =>
       withEntry(withoutEntry(head.metadata), digest === undefined ? entry : { ...entry, digest }),
     ...(held.digest === undefined ? {} : { digest: held.digest }),
-    read: (range) => sharedPart(shell, source, key, held.token!, range, signal),
+    read: async (range) => {
+      const part = await sharedPart(shell, source, key, held.token!, range, signal);
+      if (range.from === 0) sampled = await shell.damage.sample(key, held, target.site.id, part.value.bytes);
+      return part;
+    },
   };
   const uploaded = await distrusting(
     shell,
@@ -188,7 +222,7 @@ async function copyLarge(
     signal,
   );
   if (uploaded.kind === 'conflict') return uploaded;
-  return proofOf(held, head, source.id, uploaded.digest, uploaded);
+  return proofOf(held, head, source.id, uploaded.digest, uploaded, sampled);
 }
 
 /** One read of a part serves every target that asks for it soon enough. */
@@ -214,7 +248,7 @@ function sharedPart(
 }
 
 /** Sites that hold the version: the nearest first, those that are away last. A body may have rotted at one of them. */
-function sourcesOf(shell: Shell, from: readonly SiteId[], target: SiteId): Site[] {
+export function sourcesOf(shell: Shell, from: readonly SiteId[], target: SiteId): Site[] {
   const holders = shell.policy.sites.filter((site) => site !== target && from.includes(site));
   const rank = (site: Site) => (site.breaker.closed ? 0 : 1);
   return holders.map((site) => siteOf(shell, site)).sort((a, b) => rank(a) - rank(b));
@@ -230,7 +264,8 @@ async function settleUnread(
   signal: AbortSignal,
 ): Promise<void> {
   if (!held.unread || !entryOn(key, head.metadata)) return;
-  const record = await learn(shell, site, key, { kind: 'present', entry: head }, signal);
+  const sighting = { kind: 'present', entry: head, before: held } as const;
+  const record = await learn(shell, site, key, sighting, signal);
   const now = record.replicas[site];
   if (!now || relate(now.version, held.version) !== 'same') throw changed(siteOf(shell, site), key);
 }
@@ -261,10 +296,11 @@ function proofOf(
   head: ObjectHead,
   source: SiteId,
   digest: string,
-  written: { token: string; digests: { md5?: string } },
+  written: { token: string; digests: { md5?: string }; sending?: string },
+  sampled: Sampled,
 ): Proof {
   const { unread: _, seen: __, ...known } = held;
-  const content = { digest, traits: traitsOf(head.metadata as ObjectMetadata) };
+  const content = { digest, traits: traitsOf(head.metadata as ObjectMetadata), ...sampled };
   return {
     kind: 'proof',
     outcome: 'copied',
@@ -273,16 +309,9 @@ function proofOf(
       token: written.token,
       size: held.size,
       ...md5Of(written.digests),
+      ...(written.sending === undefined ? {} : { sending: written.sending }),
       ...content,
     },
     source: { site: source, replica: { ...known, ...md5Of(head.digests), ...content } },
   };
-}
-
-function rotten(source: Site, key: string): StoreFailure {
-  return new StoreFailure(
-    'corrupt',
-    `the body of ${key} at ${source.id} is not the one that was written there (digest differs, token does not); ` +
-      'it was not copied. Compare the sites with "isobar verify --deep --repair"',
-  );
 }

@@ -1,5 +1,5 @@
 import { newestOf } from '../decide/resolve.ts';
-import { deletesAllowed, type Policy } from '../model/policy.ts';
+import { conflictRules, deletesAllowed, type Policy, type RuleOf } from '../model/policy.ts';
 import type { SiteId } from '../model/version.ts';
 import type { World } from '../ports/world.ts';
 import { guardId, type Records } from './records.ts';
@@ -11,12 +11,14 @@ import { guardId, type Records } from './records.ts';
 export class DeletionGuard {
   readonly #records: Records;
   readonly #policy: Policy;
+  readonly #ruleOf: RuleOf;
   readonly #world: World;
   readonly #counts = new Map<SiteId, number>();
 
   constructor(records: Records, policy: Policy, world: World) {
     this.#records = records;
     this.#policy = policy;
+    this.#ruleOf = conflictRules(policy.conflicts);
     this.#world = world;
   }
 
@@ -25,8 +27,10 @@ export class DeletionGuard {
     const record = await this.#records.read(key);
     const held = record.replicas[site];
     // Where the newest write is a deletion, absence is what everybody wants: our own removal, its answer lost.
-    if (!held || held.version.deleted || newestOf(record)?.replica.version.deleted) return true;
-    const { knownKeys = 0 } = await this.#records.siteState(site);
+    if (!held || held.version.deleted || newestOf(record, this.#ruleOf)?.replica.version.deleted) return true;
+    const { knownKeys = 0, quarantinedMs } = await this.#records.siteState(site);
+    // What is absent there is not deleted because of it.
+    if (quarantinedMs !== undefined) return true;
     const allowed = deletesAllowed(this.#policy.guards.maxDeletes, knownKeys);
     const count = (this.#counts.get(site) ?? 0) + 1;
     if (count <= allowed) {

@@ -39,7 +39,7 @@ export async function explain(
   const parked = await Promise.all(policy.sites.map((site) => records.parkedBy(parkedId(site, key))));
   return {
     record,
-    newestAt: newestOf(record)?.sites ?? [],
+    newestAt: newestOf(record, shell.ruleOf)?.sites ?? [],
     errors,
     debts: debts.filter((debt) => debt !== undefined),
     parked: parked.filter((one) => one !== undefined),

@@ -96,7 +96,12 @@ export class GuardedStore implements ObjectStore {
     const kind = request.body.length <= smallBytes ? 'brief' : 'long';
     // Two that make the marker at once, where nobody checks: one of them will not know the site, and stop.
     const needs = request.key === markerKey ? 'nothing' : 'write';
-    return this.#call('write', kind, signal, () => this.#store.write(request, signal), needs);
+    let tries = 0;
+    const write = () => {
+      const { again, ...sent } = tries++ === 0 ? request : (request.again?.() ?? request);
+      return this.#store.write(sent, signal);
+    };
+    return this.#call('write', kind, signal, this.#inTime(request, write), needs);
   }
 
   startUpload(request: UploadRequest, signal: AbortSignal) {
@@ -116,7 +121,7 @@ export class GuardedStore implements ObjectStore {
     signal: AbortSignal,
   ) {
     const complete = () => this.#store.completeUpload(upload, receipts, commit, signal);
-    return this.#call('complete-upload', 'long', signal, complete, 'write');
+    return this.#call('complete-upload', 'long', signal, this.#inTime(commit, complete), 'write');
   }
 
   abortUpload(upload: Pick<Upload, 'id' | 'key'>, signal: AbortSignal) {
@@ -170,16 +175,29 @@ export class GuardedStore implements ObjectStore {
     call: () => Promise<T>,
     needs: Needs = 'answer',
   ): Promise<T> {
+    let earlier: unknown;
     for (let tries = 1; ; tries++) {
       try {
         const ready = needs === 'nothing' ? undefined : this.#ready(needs, signal);
         if (ready) await ready;
-        return await this.#once(verb, kind, signal, call);
+        const result = await this.#once(verb, kind, signal, call);
+        return isConflict(result) && tries > 1 ? { ...result, resent: true } : result;
       } catch (failure) {
-        if (!this.#mayRetry(failure, tries) || isDamagedWrite(failure, verb)) throw failure;
+        // That this try was not sent says nothing of the one before.
+        earlier = isUnsent(failure) && earlier !== undefined ? earlier : failure;
+        if (!this.#mayRetry(failure, tries) || isDamagedWrite(failure, verb)) throw earlier;
         await this.#pause(failure as StoreFailure, tries, signal);
       }
     }
+  }
+
+  /** Asked before every try: a process may have slept since the one before. */
+  #inTime<T>({ untilMs }: { readonly untilMs?: number }, call: () => Promise<T>): () => Promise<T> {
+    if (untilMs === undefined) return call;
+    return async () => {
+      if (this.#parts.world.nowMs() < untilMs) return call();
+      throw new StoreFailure('changed', 'it was decided too long ago to be carried out; it is decided again');
+    };
   }
 
   #ready(needs: Exclude<Needs, 'nothing'>, signal: AbortSignal): Promise<void> | undefined {
@@ -222,6 +240,10 @@ export class GuardedStore implements ObjectStore {
       this.#parts.report?.({ verb, durationMs, outcome });
     }
   }
+}
+
+function isUnsent(failure: unknown): boolean {
+  return failure instanceof StoreFailure && failure.unsent;
 }
 
 /** The damaged body may stand there now: sent again, the write would meet it as a conflict and nobody would know. */

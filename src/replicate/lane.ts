@@ -3,6 +3,7 @@ import { StoreFailure } from '../model/failure.ts';
 import type { SiteId } from '../model/version.ts';
 import { carry } from './carry.ts';
 import type { Target } from './copy.ts';
+import { HeldBack } from './damage-guard.ts';
 import { type Debt, parkedId } from './records.ts';
 import { Semaphore } from './semaphore.ts';
 import { type Shell, siteOf } from './shell.ts';
@@ -210,7 +211,8 @@ export class Lane {
   async #failed(task: Task, failure: unknown): Promise<void> {
     if (this.#signal.aborted) return this.#abandon(task);
     const error = failure instanceof Error ? failure : new Error(String(failure));
-    this.#shell.events.failed?.({ site: this.site, key: task.key, error });
+    if (!(failure instanceof HeldBack))
+      this.#shell.events.failed?.({ site: this.site, key: task.key, error });
     try {
       if (failure instanceof StoreFailure && failure.remedy === 'park') {
         await this.#park(task, failure);
@@ -245,7 +247,7 @@ export class Lane {
   }
 
   async #newestOperation(key: string): Promise<{ operation: string } | undefined> {
-    const newest = newestOf(await this.#shell.records.read(key));
+    const newest = newestOf(await this.#shell.records.read(key), this.#shell.ruleOf);
     return newest && { operation: newest.replica.version.operation };
   }
 

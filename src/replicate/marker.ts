@@ -1,7 +1,7 @@
 import { StoreFailure } from '../model/failure.ts';
 import { noMetadata } from '../model/metadata.ts';
 import type { SiteId } from '../model/version.ts';
-import type { ObjectStore } from '../ports/object-store.ts';
+import { demandIntact, wholeOf } from './reading.ts';
 import { type Shell, siteOf } from './shell.ts';
 
 /** Proves that a site is the one it was: an unmounted folder lists empty, and a wrong bucket lists wrong. */
@@ -32,18 +32,20 @@ export async function proveSite(shell: Shell, site: SiteId, signal: AbortSignal)
 /** The same for those who only read: a place that was never seen before is taken as it is. */
 export async function recogniseSite(shell: Shell, site: SiteId, signal: AbortSignal): Promise<void> {
   const known = (await shell.records.siteState(site)).marker;
-  const found = await readMarker(siteOf(shell, site).store, signal);
+  const found = await readMarker(shell, site, signal);
   if (known !== undefined) assertKnown(site, known, found);
 }
 
 async function compareMarkers(shell: Shell, site: SiteId, signal: AbortSignal): Promise<void> {
-  const { store } = siteOf(shell, site);
-  const known = (await shell.records.siteState(site)).marker;
-  const found =
-    (await readMarker(store, signal)) ??
-    (known === undefined ? await writeMarker(shell, store, signal) : undefined);
+  const { records, world } = shell;
+  const known = (await records.siteState(site)).marker;
+  const read = await readMarker(shell, site, signal);
+  const found = read ?? (known === undefined ? await writeMarker(shell, site, signal) : undefined);
   const marker = assertKnown(site, known, found);
-  if (known === undefined) await shell.records.updateSite(site, { marker });
+  if (known !== undefined) return;
+  // The site is older than the ledger: no key can have been written more often than once a millisecond since 1970.
+  if (read !== undefined) await records.raiseFloor(world.nowMs());
+  await records.updateSite(site, { marker });
 }
 
 function assertKnown(site: SiteId, known: string | undefined, found: string | undefined): string {
@@ -63,11 +65,13 @@ function assertKnown(site: SiteId, known: string | undefined, found: string | un
   return found;
 }
 
-async function readMarker(store: ObjectStore, signal: AbortSignal): Promise<string | undefined> {
-  const read = await store.read(markerKey, {}, signal);
+async function readMarker(shell: Shell, site: SiteId, signal: AbortSignal): Promise<string | undefined> {
+  const read = await siteOf(shell, site).store.read(markerKey, {}, signal);
   if (!read) return undefined;
+  const whole = await wholeOf(read, markerKey);
+  await demandIntact(whole, site, undefined);
   try {
-    const { id } = JSON.parse(Buffer.from(await read.bytes()).toString('utf8')) as { id?: unknown };
+    const { id } = JSON.parse(Buffer.from(whole.bytes).toString('utf8')) as { id?: unknown };
     return typeof id === 'string' ? id : undefined;
   } catch {
     throw new StoreFailure(
@@ -77,17 +81,13 @@ async function readMarker(store: ObjectStore, signal: AbortSignal): Promise<stri
   }
 }
 
-async function writeMarker(
-  shell: Shell,
-  store: ObjectStore,
-  signal: AbortSignal,
-): Promise<string | undefined> {
+async function writeMarker(shell: Shell, site: SiteId, signal: AbortSignal): Promise<string | undefined> {
   const id = shell.world.uniqueId();
   const body = Buffer.from(`${JSON.stringify({ id, madeMs: shell.world.nowMs() })}\n`);
   const metadata = { ...noMetadata, contentType: 'application/json' };
-  const written = await store.write(
+  const written = await siteOf(shell, site).store.write(
     { key: markerKey, body, metadata, condition: { kind: 'absent' } },
     signal,
   );
-  return written.kind === 'written' ? id : readMarker(store, signal);
+  return written.kind === 'written' ? id : readMarker(shell, site, signal);
 }

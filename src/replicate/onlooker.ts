@@ -1,4 +1,5 @@
 import type { CommitResult, IdRange, Ledger, LedgerWrite, Row, Table } from '../ports/ledger.ts';
+import { DamageGuard } from './damage-guard.ts';
 import { DeletionGuard } from './deletion-guard.ts';
 import { Records } from './records.ts';
 import type { Shell } from './shell.ts';
@@ -11,7 +12,8 @@ export function onlooker(shell: Shell, ledger: Ledger): Shell {
   const records = new Records(new PrivateLedger(ledger), shell.policy.dataset);
   const guards = { maxDeletes: { keys: Number.POSITIVE_INFINITY, share: 1 } };
   const deletions = new DeletionGuard(records, { ...shell.policy, guards }, shell.world);
-  return { ...shell, records, deletions, proved: new Set(), events: {} };
+  const damage = new DamageGuard(records, { sites: [], guards }, shell.world);
+  return { ...shell, records, deletions, damage, proved: new Set(), events: {}, onlooking: true };
 }
 
 /** A ledger around a ledger: writes stay in memory. Scans and counts pass by them, readers ask by id. */

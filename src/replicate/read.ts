@@ -6,6 +6,7 @@ import type { Replica } from '../model/record.ts';
 import { relate, type SiteId, type Version } from '../model/version.ts';
 import type { ObjectRead } from '../ports/object-store.ts';
 import { lookAgain } from './observe.ts';
+import { verified } from './reading.ts';
 import { type Shell, siteOf } from './shell.ts';
 import { recordOrLook } from './write.ts';
 
@@ -38,7 +39,7 @@ export async function get(
     const record = options.site
       ? await lookAgain(shell, options.site, key, signal)
       : await recordOrLook(shell, key, signal);
-    const newest = options.site ? undefined : newestOf(record);
+    const newest = options.site ? undefined : newestOf(record, shell.ruleOf);
     const wanted = options.site ? record.replicas[options.site] : newest?.replica;
     if (!wanted || wanted.version.deleted) return undefined;
     const holders = shell.policy.sites.filter((site) => {
@@ -72,8 +73,8 @@ function readingOrder(shell: Shell, holders: readonly SiteId[]): SiteId[] {
 
 function fetched(site: SiteId, { version, digest }: Replica, read: ObjectRead): Fetched {
   const { key, size, lastModifiedMs, metadata } = read.head;
-  const { body } = read;
-  const bytes = () => read.bytes();
+  const body = verified(read, key, digest);
+  const bytes = () => bytesOf(body);
   const known = digest === undefined ? {} : { digest };
   return {
     key,
@@ -86,4 +87,10 @@ function fetched(site: SiteId, { version, digest }: Replica, read: ObjectRead): 
     body,
     bytes,
   };
+}
+
+async function bytesOf(body: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const pieces: Uint8Array[] = [];
+  for await (const piece of body) pieces.push(piece);
+  return Buffer.concat(pieces);
 }

@@ -1,4 +1,6 @@
+import { createHash } from 'node:crypto';
 import { hashOf } from '../hashing/hash.ts';
+import { BodyDigest } from '../model/digest.ts';
 import { StoreFailure } from '../model/failure.ts';
 import type { SiteId } from '../model/version.ts';
 import type { ObjectHead, ObjectRead, ObjectStore, Token } from '../ports/object-store.ts';
@@ -40,14 +42,65 @@ export async function readWhole(
 
 /** Throws `corrupt` when less or more arrives than the head said. */
 export async function wholeOf(read: ObjectRead, key: string, pooled?: PooledRead): Promise<Whole> {
+  const { head } = read;
   const { bytes, lent } = await bytesInto(read, pooled);
-  if (bytes.length !== read.head.size) {
+  if (bytes.length !== head.size) {
     throw new StoreFailure(
       'corrupt',
-      `${key}: ${bytes.length} of ${read.head.size} bytes arrived; it is tried again`,
+      `${key}: ${bytes.length} of ${head.size} bytes arrived; it is tried again`,
     );
   }
-  return { head: read.head, bytes, digest: await hashOf('sha256', bytes), ...(lent ? { lent } : {}) };
+  return { head, bytes, digest: await hashOf('sha256', bytes), ...(lent ? { lent } : {}) };
+}
+
+/** What arrived is what was written, by its digest where that is known, and otherwise by the store's MD5. */
+export async function demandIntact(
+  { head, bytes, digest }: Whole,
+  site: SiteId,
+  known: string | undefined,
+): Promise<void> {
+  const { md5 } = head.digests;
+  if (known !== undefined ? known === digest : md5 === undefined || md5 === (await hashOf('md5', bytes)))
+    return;
+  throw new StoreFailure(
+    'corrupt',
+    `the body of ${head.key} at ${site} is not the one that was written there (digest differs, token does not); ` +
+      'it was not copied. Compare the sites with "isobar verify --deep --repair"',
+  );
+}
+
+/** The pieces of a whole body; throws `corrupt` at their end when they are not what was written, as far as can be told. */
+export async function* verified(
+  { head, body }: ObjectRead,
+  key: string,
+  digest: string | undefined,
+): AsyncGenerator<Uint8Array> {
+  const { md5 } = head.digests;
+  const computed = digest === undefined ? new Md5() : new BodyDigest();
+  for await (const piece of body) {
+    computed.update(piece);
+    yield piece;
+  }
+  const expected = digest ?? md5;
+  if (expected !== undefined && computed.finish() !== expected) {
+    throw new StoreFailure(
+      'corrupt',
+      `what arrived of ${key} is not what was written there (its digest differs): do not use it. Read it again, and ` +
+        'compare the sites with "isobar verify --deep --repair"',
+    );
+  }
+}
+
+class Md5 {
+  readonly #hash = createHash('md5');
+
+  update(piece: Uint8Array): void {
+    this.#hash.update(piece);
+  }
+
+  finish(): string {
+    return this.#hash.digest('hex');
+  }
 }
 
 /** The range that was asked for, in memory of the pool where the driver uses it. */

@@ -1,10 +1,21 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { StoreFailureCode } from '../model/failure.ts';
 import { keyHash } from '../model/key.ts';
-import { emptyRecord, type KeyRecord, type Replica } from '../model/record.ts';
-import type { SiteId, Version } from '../model/version.ts';
-import { idsWith, type Json, type Ledger, type LedgerWrite, type Revision } from '../ports/ledger.ts';
+import { emptyRecord, type KeyRecord } from '../model/record.ts';
+import type { SiteId } from '../model/version.ts';
+import {
+  idsWith,
+  type Json,
+  type Ledger,
+  type LedgerWrite,
+  type Revision,
+  type Row,
+} from '../ports/ledger.ts';
 import type { Upload } from '../ports/object-store.ts';
 import { KeyedQueue } from './keyed-queue.ts';
+import { decodeRecord, encodeRecord, plain } from './record-rows.ts';
+
+export { decodeRecord, encodeRecord };
 
 /** A key that a site still owes. */
 export interface Debt {
@@ -27,7 +38,13 @@ export interface Parked {
   readonly key?: string;
   /** The write that could not be carried; a newer one is tried again by itself. */
   readonly operation?: string;
-  readonly reason: StoreFailureCode | 'max-deletes' | 'site-emptied' | 'cannot-promise';
+  readonly reason:
+    | StoreFailureCode
+    | 'max-deletes'
+    | 'site-emptied'
+    | 'cannot-promise'
+    | 'quarantined'
+    | 'damage';
   readonly detail: string;
   readonly sinceMs: number;
   /** How many keys it stands for. */
@@ -48,6 +65,11 @@ export function guardId(site: SiteId): string {
   return `${site}//guard`;
 }
 
+/** Stands for all objects of a quarantined site that nobody knows; no key begins like this. */
+export function quarantineId(site: SiteId): string {
+  return `${site}//quarantine`;
+}
+
 /** A body that lost a conflict, kept at `site` under `keptAs` until somebody releases it. */
 export interface Loser {
   readonly key: string;
@@ -57,6 +79,8 @@ export interface Loser {
   readonly stamp: string;
   readonly lostTo: string;
   readonly sinceMs: number;
+  /** Why, where the rule for the key is not reason enough. */
+  readonly because?: string;
 }
 
 /** What is remembered of a site beside its keys. */
@@ -74,6 +98,17 @@ export interface SiteState {
   readonly boundaries?: readonly string[];
   /** A notice could not be followed up: only a complete scan can tell what happened. */
   readonly scanWanted?: boolean;
+  /** When everything below `.isobar/` there was read into this ledger. */
+  readonly recalledMs?: number | undefined;
+  /** Rows may be older than the sites: what is learned there takes dots from here on. */
+  /** How far that has got: the last name that was taken up. */
+  readonly recalledUntil?: string;
+  /** Rows may be older than the site: what is learned there takes dots from here on. */
+  readonly floor?: number;
+  /** Since when its absences, and what it holds that nobody knows, are not believed. See quarantine.ts. */
+  readonly quarantinedMs?: number | undefined;
+  /** A person ended the quarantine: until a pass is complete absences are still not believed. */
+  readonly releasedMs?: number | undefined;
   readonly rate?: { readonly keysPerSecond: number; readonly bytesPerSecond: number; readonly atMs: number };
   readonly lastError?: string;
   readonly lastErrorMs?: number;
@@ -121,7 +156,7 @@ export class Records {
   }
 
   async read(key: string): Promise<KeyRecord> {
-    return (await this.get(key)) ?? emptyRecord(key);
+    return (await this.#read(key)).record;
   }
 
   /**
@@ -146,6 +181,32 @@ export class Records {
         ]);
         if (result.kind === 'committed') return record;
       }
+    });
+  }
+
+  /**
+   * Forgets the key and everything that was known of it, unless the record is another by now. Its dots are never used
+   * again: the floor must have been raised before.
+   */
+  async forget(record: KeyRecord): Promise<boolean> {
+    return this.#queue.run(record.key, async () => {
+      const { record: now, revision } = await this.#read(record.key);
+      if (revision === undefined || !isDeepStrictEqual(encodeRecord(now), encodeRecord(record))) return false;
+      const id = this.#id(record.key);
+      const result = await this.#ledger.commit([{ table: 'keys', id, value: undefined, expect: revision }]);
+      return result.kind === 'committed';
+    });
+  }
+
+  /** Up to here the dots of a key without a record may have been used before. */
+  async floor(): Promise<number> {
+    return ((await this.#ledger.get('sites', this.#id('', 'floor')))?.value as number | undefined) ?? 0;
+  }
+
+  async raiseFloor(least: number): Promise<void> {
+    await this.#queue.run('\0floor', async () => {
+      if ((await this.floor()) >= least) return;
+      await this.commit([{ table: 'sites', id: this.#id('', 'floor'), value: least }]);
     });
   }
 
@@ -210,8 +271,15 @@ export class Records {
     return { table: 'losers', id: this.#id(loser.key, loser.keptAs, loser.site), value: plain(loser) };
   }
 
-  losers(): AsyncGenerator<readonly Loser[]> {
-    return this.#list<Loser>('losers');
+  release(loser: Loser): LedgerWrite {
+    return { table: 'losers', id: this.#id(loser.key, loser.keptAs, loser.site), value: undefined };
+  }
+
+  /** Of one key, or all; by key, then by what they are kept as, then by site. */
+  async *losers(key?: string): AsyncGenerator<readonly Loser[]> {
+    const prefix = key === undefined ? this.#id('') : this.#id(key, '');
+    for await (const rows of this.#ledger.scan('losers', idsWith(prefix)))
+      yield rows.map((row) => row.value as unknown as Loser);
   }
 
   suspect(pass: string, site: SiteId, key: string, token: string): LedgerWrite {
@@ -275,6 +343,22 @@ export class Records {
     });
   }
 
+  /** What a guard remembers. */
+  guardState(id: string): Promise<Row | undefined> {
+    return this.#ledger.get('sites', this.#id('', id));
+  }
+
+  /** False: another process has changed it; nothing was written. */
+  async changeGuard(
+    id: string,
+    value: Json,
+    before: Revision | undefined,
+    alongside: readonly LedgerWrite[],
+  ): Promise<boolean> {
+    const state = { table: 'sites', id: this.#id('', id), value, expect: before ?? 'absent' } as const;
+    return (await this.#ledger.commit([state, ...alongside])).kind === 'committed';
+  }
+
   async countKeys(): Promise<number> {
     return this.#ledger.count('keys', idsWith(this.#id('')));
   }
@@ -283,7 +367,7 @@ export class Records {
     if (writes.length > 0) await this.#ledger.commit(writes);
   }
 
-  async *#list<T extends object>(table: 'parked' | 'losers'): AsyncGenerator<readonly T[]> {
+  async *#list<T extends object>(table: 'parked'): AsyncGenerator<readonly T[]> {
     const prefix = this.#id('');
     for await (const rows of this.#ledger.scan(table, idsWith(prefix))) {
       yield rows.map(
@@ -294,7 +378,8 @@ export class Records {
 
   async #read(key: string): Promise<Read> {
     const row = await this.#ledger.get('keys', this.#id(key));
-    return { record: row ? decodeRecord(key, row.value) : emptyRecord(key), revision: row?.revision };
+    if (row) return { record: decodeRecord(key, row.value), revision: row.revision };
+    return { record: emptyRecord(key, await this.floor()), revision: undefined };
   }
 
   #writeOf(record: KeyRecord, before: Read): LedgerWrite {
@@ -309,36 +394,4 @@ export class Records {
   #id(...parts: readonly string[]): string {
     return [this.dataset, ...parts].join('\0');
   }
-}
-
-/** Versions that several sites share are written once. */
-export function encodeRecord(record: KeyRecord): Json {
-  const versions: Version[] = [];
-  const replicas: Record<SiteId, Json> = {};
-  for (const [site, replica] of Object.entries(record.replicas)) {
-    const { version, ...rest } = replica;
-    let index = versions.findIndex((one) => JSON.stringify(one) === JSON.stringify(version));
-    if (index < 0) index = versions.push(version) - 1;
-    replicas[site] = { ...plain(rest), v: index };
-  }
-  return { versions: versions.map(plain), replicas };
-}
-
-export function decodeRecord(key: string, value: Json): KeyRecord {
-  const stored = value as unknown as {
-    versions: Version[];
-    replicas: Record<SiteId, Omit<Replica, 'version'> & { v: number }>;
-  };
-  const replicas: Record<SiteId, Replica> = {};
-  for (const [site, { v, ...rest }] of Object.entries(stored.replicas)) {
-    replicas[site] = { ...rest, version: stored.versions[v]! };
-  }
-  return { key, replicas };
-}
-
-type Plain = { readonly [name: string]: Json };
-
-/** As JSON keeps it: without fields that are undefined. */
-function plain(value: object): Plain {
-  return Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined)) as Plain;
 }

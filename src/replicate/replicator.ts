@@ -66,12 +66,13 @@ export class Replicator {
   /** Offers the key to every target that lacks the newest version. */
   async dispatch(key: string, known?: KeyRecord, sinceMs?: number): Promise<Settled[]> {
     const record = known ?? (await this.#shell.records.read(key));
-    const newest = newestOf(record);
+    const newest = newestOf(record, this.#shell.ruleOf);
     if (!newest) return [];
     const since = sinceMs ?? this.#madeMs(newest.replica.version);
     const offers: Promise<Settled>[] = [];
     for (const [site, lane] of this.#lanes) {
-      if (decide(record, site).kind !== 'skip') offers.push(lane.offer(key, since, newest.replica.size));
+      if (decide(record, site, this.#shell.ruleOf).kind !== 'skip')
+        offers.push(lane.offer(key, since, newest.replica.size));
     }
     return Promise.all(offers);
   }

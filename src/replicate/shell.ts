@@ -1,11 +1,13 @@
-import type { Policy } from '../model/policy.ts';
+import type { Policy, RuleOf } from '../model/policy.ts';
 import type { SiteId, Version } from '../model/version.ts';
 import type { Bus } from '../ports/bus.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import type { World } from '../ports/world.ts';
 import type { BodyPool } from './body-pool.ts';
 import type { Breaker } from './breaker.ts';
+import type { DamageGuard } from './damage-guard.ts';
 import type { DeletionGuard } from './deletion-guard.ts';
+import type { MergeFor } from './merge.ts';
 import type { Records } from './records.ts';
 import type { Semaphore } from './semaphore.ts';
 import type { SharedReads } from './shared-reads.ts';
@@ -24,7 +26,7 @@ export interface Events {
     site: SiteId;
     key: string;
     bytes: number;
-    outcome: 'copied' | 'noted' | 'removed';
+    outcome: 'copied' | 'noted' | 'removed' | 'merged';
     version: Version;
   }) => void;
   /** A native write or deletion was found at the site. */
@@ -59,6 +61,9 @@ export const defaultSettings: Settings = {
 /** Everything that the path needs for one dataset. */
 export interface Shell {
   readonly policy: Policy;
+  /** The conflict rule of the policy for a key. */
+  readonly ruleOf: RuleOf;
+  readonly merges: MergeFor;
   readonly sites: ReadonlyMap<SiteId, Site>;
   readonly records: Records;
   readonly bus: Bus;
@@ -67,8 +72,11 @@ export interface Shell {
   /** Bytes of bodies that are read before it is decided that they are copied. */
   readonly ahead: Semaphore;
   readonly deletions: DeletionGuard;
+  readonly damage: DamageGuard;
   /** Uploads in parts that this worker has in hand: `site\0key`. */
   readonly uploading: Set<string>;
+  /** Who only reads writes nothing to any site. */
+  readonly onlooking?: true;
   /** Sites that turned out to be the places they were, and not otherwise since. See marker.ts. */
   readonly proved: Set<SiteId>;
   readonly world: World;

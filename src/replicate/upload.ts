@@ -23,6 +23,8 @@ export interface LargeBody {
   /** Of the write that it carries: a crash may go on with the parts of the same one. */
   readonly operation: string;
   readonly condition: Condition;
+  /** See `WriteRequest`. */
+  readonly untilMs?: number;
   /** With the digest where it is known by then. */
   readonly metadata: (digest: string | undefined) => ObjectMetadata;
   /** The digest the body must turn out to have, when it is known. */
@@ -88,7 +90,9 @@ async function sendAndCommit(
     );
   }
   try {
-    const commit = { condition: body.condition, metadata: body.metadata(digest) };
+    const { condition, untilMs } = body;
+    const until = untilMs === undefined ? {} : { untilMs };
+    const commit = { condition, metadata: body.metadata(digest), ...until };
     const written = await store.completeUpload(
       row.upload,
       parts.map((part) => part.receipt),
@@ -125,7 +129,7 @@ export async function clearUploads(shell: Shell, site: Site, signal: AbortSignal
     for (const row of page) {
       if (isInHand(shell, site, row)) continue;
       const record = await shell.records.read(row.key);
-      const wanted = newestOf(record)?.replica.version.operation === row.operation;
+      const wanted = newestOf(record, shell.ruleOf)?.replica.version.operation === row.operation;
       const there = record.replicas[site.id]?.version.operation === row.operation;
       if (wanted && !there) continue;
       await abandonUpload(shell, site, row, signal).catch((error: Error) => {

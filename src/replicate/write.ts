@@ -5,7 +5,7 @@ import type { ObjectMetadata } from '../model/metadata.ts';
 import { acksNeeded } from '../model/policy.ts';
 import { type KeyRecord, sameContent } from '../model/record.ts';
 import { covers, type SiteId, type Version } from '../model/version.ts';
-import { type Body, newOperation, type Operation, putAt, removeAt } from './attempt.ts';
+import { type Body, type Burial, newOperation, type Operation, putAt, removeAt } from './attempt.ts';
 import { lookAgain } from './observe.ts';
 import type { Replicator } from './replicator.ts';
 import { type Shell, type Site, siteOf } from './shell.ts';
@@ -44,9 +44,10 @@ export async function put(
   body: Body,
   metadata: ObjectMetadata,
   signal: AbortSignal,
+  burial?: Burial,
 ): Promise<WriteResult> {
-  const operation = newOperation(shell, key);
-  const newest = newestOf(await shell.records.read(key));
+  const operation = newOperation(shell, key, burial);
+  const newest = newestOf(await shell.records.read(key), shell.ruleOf);
   return write(shell, replicator, operation, signal, {
     at: (site) => putAt(shell, site, operation, body, metadata, signal),
     preferred: newest?.sites ?? [],
@@ -61,7 +62,7 @@ export async function remove(
   key: string,
   signal: AbortSignal,
 ): Promise<WriteResult | undefined> {
-  const newest = newestOf(await recordOrLook(shell, key, signal));
+  const newest = newestOf(await recordOrLook(shell, key, signal), shell.ruleOf);
   if (!newest || newest.replica.version.deleted) return undefined;
   const operation = newOperation(shell, key);
   return write(shell, replicator, operation, signal, {

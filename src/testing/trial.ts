@@ -9,6 +9,7 @@ import type { Bus } from '../ports/bus.ts';
 import type { Ledger } from '../ports/ledger.ts';
 import type { Capabilities, StoreLimits } from '../ports/object-store.ts';
 import type { World } from '../ports/world.ts';
+import type { MergeFor } from '../replicate/merge.ts';
 import type { Loser, Parked } from '../replicate/records.ts';
 import type { Body } from '../replicate/write.ts';
 import { MemoryBucket } from '../stores/memory/memory-bucket.ts';
@@ -22,6 +23,7 @@ export interface TrialOptions {
   readonly settings?: NonNullable<DatasetParts['settings']>;
   readonly limits?: Readonly<Record<SiteId, Partial<StoreLimits>>>;
   readonly capabilities?: Partial<Capabilities>;
+  readonly merges?: MergeFor;
   readonly world?: World;
   readonly ledger?: MemoryLedgerBacking;
   readonly bus?: MemoryBusBacking;
@@ -171,7 +173,7 @@ export class Trial {
   }
 
   #open(ledger?: MemoryLedgerBacking, bus?: MemoryBusBacking): void {
-    const { limits, capabilities, policy, settings, ledgerAround = (one) => one } = this.#options;
+    const { limits, capabilities, policy, settings, merges, ledgerAround = (one) => one } = this.#options;
     this.#stores = new Map(
       this.names.map((site) => {
         const bucket = this.bucket(site);
@@ -187,6 +189,7 @@ export class Trial {
       bus: this.bus,
       world: this.world,
       ...(settings ? { settings } : {}),
+      ...(merges ? { merges } : {}),
       events: {
         failed: ({ site, key, error }) => void this.failures.push(`${site} ${key ?? ''}: ${error.message}`),
         copied: ({ site, key, outcome }) => {

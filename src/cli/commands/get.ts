@@ -34,12 +34,7 @@ export function get(program: Command, act: Act): void {
       act(async (context, name: string, key: string, options: GetOptions) => {
         const { output, signal } = context;
         checkedKey(key);
-        if (output.settings.json && options.output === undefined) {
-          throw new UsageFailure(
-            'the body goes to stdout, where JSON cannot stand beside it',
-            'add --output FILE, or leave out --json',
-          );
-        }
+        demandPlace(options.output, context);
         const site = await siteNamed(context, options.site, name);
         const dataset = await datasetNamed(context, name);
         const found = await dataset.get(
@@ -49,12 +44,26 @@ export function get(program: Command, act: Act): void {
         );
         if (found === undefined) throw absent(key, name, site);
         output.explain(`${printable(key)} comes from ${found.info.site}: ${found.because}`);
-        if (options.output === undefined) return toStdout(found, context);
-        await toFile(found, options.output);
-        output.say(`${options.output}: ${bytesText(found.info.size)} from ${found.info.site}`);
-        await output.json('get', { ...found.info, file: options.output });
+        await deliver(found, options.output, context);
       }),
     );
+}
+
+/** The body, to stdout or to a file. */
+export async function deliver(found: GetResult, file: string | undefined, context: Context): Promise<void> {
+  const { output } = context;
+  if (file === undefined) return toStdout(found, context);
+  await toFile(found, file);
+  output.say(`${file}: ${bytesText(found.info.size)} from ${found.info.site}`);
+  await output.json('get', { ...found.info, file });
+}
+
+export function demandPlace(file: string | undefined, { output }: Context): void {
+  if (!output.settings.json || file !== undefined) return;
+  throw new UsageFailure(
+    'the body goes to stdout, where JSON cannot stand beside it',
+    'add --output FILE, or leave out --json',
+  );
 }
 
 export function absent(key: string, dataset: string, site: string | undefined): CliFailure {

@@ -83,7 +83,7 @@ function addDrop(group: Command, act: Act): void {
     );
 }
 
-async function confirm(context: Context, question: string): Promise<void> {
+export async function confirm(context: Context, question: string): Promise<void> {
   if (context.host.stdin.isTTY !== true)
     throw new UsageFailure('this needs a yes, and there is no terminal to ask on', 'add --yes');
   const prompt = new Prompt(context);

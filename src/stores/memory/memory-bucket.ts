@@ -50,6 +50,10 @@ export interface BucketFaults {
 export class MemoryBucket {
   readonly world: BucketWorld;
   readonly faults: BucketFaults;
+  /** Told of every change, those that a crash takes back included. */
+  onChange:
+    | ((key: string, before: StoredObject | undefined, after: StoredObject | undefined) => void)
+    | undefined;
   readonly #objects = new Map<string, StoredObject>();
   readonly #keys = new SortedKeys();
   readonly #uploads = new Map<string, StoredUpload>();
@@ -139,6 +143,7 @@ export class MemoryBucket {
   }
 
   #apply(key: string, object: StoredObject | undefined): void {
+    this.onChange?.(key, this.#objects.get(key), object);
     putOrDelete(this.#objects, key, object);
     if (object === undefined) this.#keys.delete(key);
     else this.#keys.add(key);
