@@ -1,8 +1,9 @@
 import { MemoryBusBacking, memoryBus } from '../../buses/memory/bus.ts';
 import { Dataset } from '../../dataset.ts';
 import { MemoryLedger, MemoryLedgerBacking } from '../../ledgers/memory/ledger.ts';
+import { mergeJson } from '../../merging/merge-json.ts';
 import type { ObjectMetadata } from '../../model/metadata.ts';
-import type { Policy } from '../../model/policy.ts';
+import { conflictRules, type Policy, type RuleOf } from '../../model/policy.ts';
 import type { SiteId } from '../../model/version.ts';
 import type { Bus } from '../../ports/bus.ts';
 import type { Json } from '../../ports/ledger.ts';
@@ -46,6 +47,7 @@ export class Cluster {
     | undefined;
   readonly #random: Random;
   readonly #schedule: Schedule;
+  readonly #ruleOf: RuleOf;
   readonly #workers: (Worker | undefined)[] = [];
   readonly #ways = new Map<string, Way>();
   readonly #ended = new Set<string>();
@@ -57,6 +59,7 @@ export class Cluster {
 
   constructor(schedule: Schedule) {
     this.#schedule = schedule;
+    this.#ruleOf = conflictRules(schedule.conflicts);
     this.#random = new Random(schedule.seed).fork('cluster');
     this.#rates = schedule.rates;
     this.#skewsMs = [...schedule.skewsMs];
@@ -71,13 +74,17 @@ export class Cluster {
     this.bus = new MemoryBusBacking(device);
   }
 
+  get ruleOf(): RuleOf {
+    return this.#ruleOf;
+  }
+
   get policy(): Policy {
     return {
       dataset: datasetName,
       sites: this.#schedule.sites,
       write: this.#schedule.write,
       reads: 'nearest',
-      conflicts: 'last-writer-wins',
+      conflicts: this.#schedule.conflicts,
       guards: { maxDeletes: { keys: 100, share: 0.05 } },
     };
   }
@@ -116,6 +123,7 @@ export class Cluster {
       bus: new GatedBus(bus, gate),
       world: gatedWorld(world, process),
       settings: { patienceMs: 300 },
+      merges: () => mergeJson,
       events: this.#events(name),
     });
     this.#workers[index] = { process, world, dataset };

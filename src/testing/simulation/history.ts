@@ -4,6 +4,7 @@ import type { ObjectMetadata } from '../../model/metadata.ts';
 import type { SiteId, Version } from '../../model/version.ts';
 import type { Token } from '../../ports/object-store.ts';
 import type { MemoryBucket, StoredObject } from '../../stores/memory/memory-bucket.ts';
+import { damagedId, idsInMerge } from './bodies.ts';
 
 /** One thing that a user did to a key: a body that stands nowhere else, or a deletion. */
 export interface Act {
@@ -13,6 +14,8 @@ export interface Act {
   /** Absent for deletions. */
   readonly body?: string;
   acknowledged: boolean;
+  /** Its user was told that it failed, or nothing: it may take effect at any time. */
+  failed: boolean;
   /** Its user still waits: it may take effect once more. */
   open: boolean;
   /** When it took effect, another act on the key through Isobar was under way, and may rightly be ordered after it. */
@@ -20,7 +23,7 @@ export interface Act {
 }
 
 /** One act took effect, or was asked for, at a site right on top of another: whoever made it had that before him. */
-interface Edge {
+export interface Edge {
   readonly site: SiteId;
   readonly key: string;
   readonly from: string;
@@ -31,12 +34,9 @@ interface Edge {
 
 type Made = Pick<Version, 'dot' | 'operation'>;
 
-/** A body that no user wrote: damaged on the way. */
-const damagedId = '?';
-
 /**
- * What the users did and what stood where, seen at the buckets themselves: written from docs/guarantees.md, knowing
- * nothing of the engine but the public form of the metadata entry and of tombstones.
+ * What the users did and what stood where, seen at the buckets themselves; it knows nothing of the engine but the public
+ * form of the metadata entry and of tombstones.
  */
 export class History {
   readonly acts = new Map<string, Act>();
@@ -47,16 +47,15 @@ export class History {
   readonly effective = new Set<string>();
   readonly #bodies = new Map<string, string>();
   readonly #buckets: ReadonlyMap<SiteId, MemoryBucket>;
-  /** By site and token. */
-  readonly #tokens = new Map<string, string>();
+  readonly #trace: (line: string) => void;
+  /** The token that the ledger knows of a key at a site. */
+  readonly #known: (site: SiteId, key: string) => Token | undefined;
+  /** Whose bodies an object held, by site and token. */
+  readonly #tokens = new Map<string, readonly string[]>();
   #edges: Edge[] = [];
   /** The native deletion or write that is being carried out. */
   #native: Act | undefined;
   #takingBack = false;
-
-  readonly #trace: (line: string) => void;
-  /** The token that the ledger knows of a key at a site. */
-  readonly #known: (site: SiteId, key: string) => Token | undefined;
 
   constructor(
     buckets: ReadonlyMap<SiteId, MemoryBucket>,
@@ -71,8 +70,12 @@ export class History {
     }
   }
 
-  begin(act: Omit<Act, 'acknowledged' | 'open' | 'overlapped'>): Act {
-    const begun = { ...act, acknowledged: false, open: true, overlapped: false };
+  get sites(): readonly SiteId[] {
+    return [...this.#buckets.keys()];
+  }
+
+  begin(act: Pick<Act, 'id' | 'key' | 'kind' | 'body'>): Act {
+    const begun = { ...act, acknowledged: false, failed: false, open: true, overlapped: false };
     this.acts.set(act.id, begun);
     if (act.body !== undefined) this.#bodies.set(act.body, act.id);
     return begun;
@@ -97,20 +100,18 @@ export class History {
 
   /** A conditional request of Isobar's own set out from a site's very state: a user's act on top of it, if not a copy. */
   asked(site: SiteId, key: string, token: Token, metadata: ObjectMetadata | undefined): void {
-    const from = this.#tokens.get(`${site} ${token}`);
-    if (from === undefined || key.startsWith(reservedPrefix)) return;
+    if (key.startsWith(reservedPrefix) || !this.#isUnderWay(key)) return;
     const made = metadata ? entryOn(key, metadata)?.version : this.#tombstoneAt(site, key);
-    if (made?.dot.site !== site) return;
-    const to = `asked for ${made.operation}`;
-    this.#edges.push({ site, key, from, to, loose: true });
+    if (made?.dot.site === site)
+      this.#onTopOf(site, key, this.#tokens.get(`${site} ${token}`), made.operation);
   }
 
   /** A deletion was asked for at a site, on top of what the ledger knew there; its removal may never have set out. */
   buried(site: SiteId, body: Uint8Array): void {
     const { key, version } = JSON.parse(Buffer.from(body).toString()) as { key: string; version: Made };
     const known = version.dot.site === site ? this.#known(site, key) : undefined;
-    const from = known === undefined ? undefined : this.#tokens.get(`${site} ${known}`);
-    if (from !== undefined) this.#edges.push({ site, key, from, to: version.operation, loose: true });
+    if (known !== undefined)
+      this.#onTopOf(site, key, this.#tokens.get(`${site} ${known}`), version.operation);
   }
 
   violate(what: string): void {
@@ -118,9 +119,13 @@ export class History {
     this.violations.push(what);
   }
 
-  /** The act whose body this is, or that it is nobody's. */
-  idOf(body: Uint8Array): string {
-    return this.#bodies.get(Buffer.from(body).toString()) ?? damagedId;
+  /** The acts whose bodies this is, or that it is nobody's. */
+  idsOf(body: Uint8Array): readonly string[] {
+    const text = Buffer.from(body).toString();
+    const id = this.#bodies.get(text);
+    if (id !== undefined) return [id];
+    const merged = idsInMerge(text);
+    return merged?.every((one) => this.acts.has(one)) ? merged : [damagedId];
   }
 
   /** Somebody made `id` or wrote over it, having it before him. */
@@ -128,26 +133,31 @@ export class History {
     return this.#edges.some((edge) => edge.from === id);
   }
 
-  /** Bodies kept below `.isobar/losers/` at any site. */
+  /** The same, and nothing excuses that it is there again. */
+  surelyOverwritten(id: string): boolean {
+    return this.#edges.some((edge) => edge.from === id && !edge.loose);
+  }
+
+  /** Acts whose bodies are kept below `.isobar/losers/` at any site. */
   kept(): Set<string> {
     const kept = new Set<string>();
     for (const bucket of this.#buckets.values()) {
       for (const { key, body } of bucket.objects(`${reservedPrefix}losers/`)) {
         if (!key.startsWith(`${reservedPrefix}losers/`)) break;
-        kept.add(this.idOf(body));
+        for (const id of this.idsOf(body)) kept.add(id);
       }
     }
     return kept;
   }
 
-  /** What users find at a site: by key, the body with everything that was set beside it. */
-  contents(site: SiteId): Map<string, { readonly id: string; readonly beside: string }> {
-    const found = new Map<string, { id: string; beside: string }>();
-    for (const { key, body, metadata } of this.#buckets.get(site)!.objects()) {
+  /** What users find at a site: by key, whose body, and all that was set beside it. */
+  contents(site: SiteId): Map<string, { readonly ids: readonly string[]; readonly all: string }> {
+    const found = new Map<string, { ids: readonly string[]; all: string }>();
+    for (const { key, body, metadata, etag } of this.#buckets.get(site)!.objects()) {
       if (key.startsWith(reservedPrefix)) continue;
       const { user, ...rest } = metadata;
       const { isobar: _, ...own } = user;
-      found.set(key, { id: this.idOf(body), beside: JSON.stringify([own, rest]) });
+      found.set(key, { ids: this.idsOf(body), all: JSON.stringify([etag, own, rest]) });
     }
     return found;
   }
@@ -159,39 +169,50 @@ export class History {
     after: StoredObject | undefined,
   ): void {
     if (key.startsWith(reservedPrefix)) return;
-    const from = before && this.idOf(before.body);
-    const to = after && this.idOf(after.body);
+    const from = before && this.idsOf(before.body);
+    const to = after && this.idsOf(after.body);
     this.#trace(`${key} @${site}: ${from ?? 'nothing'} -> ${to ?? 'nothing'}`);
     if (this.#takingBack) {
-      const undone = this.#edges.findLastIndex(
-        (edge) => edge.site === site && edge.key === key && edge.from === to,
-      );
-      if (undone >= 0) this.#edges.splice(undone, 1);
+      this.#takeBack(site, key, to ?? []);
       return;
     }
-    if (before && this.#known(site, key) !== String(before.generation)) this.#loosen(site, from!);
-    if (to !== undefined) this.#takesEffect(to);
-    if (to !== undefined) this.#tokens.set(`${site} ${after!.generation}`, to);
+    if (before && from && this.#known(site, key) !== String(before.generation)) this.#loosen(site, from);
     const made = this.#madeHere(site, key, after);
+    for (const id of to ?? []) this.#takesEffect(id);
+    if (to) this.#tokens.set(`${site} ${after!.generation}`, to);
     if (made !== undefined) {
-      if (from !== undefined && from !== made) {
-        const isNews = this.#native !== undefined && !this.#isSeen(site, key, before!, this.#native);
-        const loose = isNews || (this.acts.get(from)?.open ?? false);
-        this.#edges.push({ site, key, from, to: made, loose });
+      const isNews = this.#native !== undefined && !this.#isSeen(site, key, before, this.#native);
+      for (const id of from ?? []) {
+        const loose = isNews || (this.acts.get(id)?.open ?? false);
+        if (id !== made) this.#edges.push({ site, key, from: id, to: made, loose });
       }
       return;
     }
     // A copy that was under way when the key was deleted may still land; it must be gone in the end.
-    if (from === undefined || to === undefined || to === damagedId) return;
-    if (this.#edges.some((edge) => edge.site === site && edge.from === to && !edge.loose))
-      this.violate(`${key} at ${site} went back to ${to}, which had been overwritten there`);
+    if (from === undefined || to?.length !== 1 || to[0] === damagedId) return;
+    if (this.#edges.some((edge) => edge.site === site && edge.from === to[0] && !edge.loose))
+      this.violate(`${key} at ${site} went back to ${to[0]}, which had been overwritten there`);
+  }
+
+  #takeBack(site: SiteId, key: string, to: readonly string[]): void {
+    for (const id of to) {
+      const undone = this.#edges.findLastIndex(
+        (one) => one.site === site && one.key === key && one.from === id,
+      );
+      if (undone >= 0) this.#edges.splice(undone, 1);
+    }
+  }
+
+  #onTopOf(site: SiteId, key: string, below: readonly string[] | undefined, operation: string): void {
+    const to = `asked for ${operation}`;
+    for (const from of below ?? []) this.#edges.push({ site, key, from, to, loose: true });
   }
 
   /** It is gone before anybody saw it: what it was made on top of may rightly come back. */
-  #loosen(site: SiteId, to: string): void {
-    if (!this.acts.get(to)?.kind.startsWith('native')) return;
+  #loosen(site: SiteId, gone: readonly string[]): void {
+    const isNative = (id: string) => gone.includes(id) && this.acts.get(id)?.kind.startsWith('native');
     this.#edges = this.#edges.map((edge) =>
-      edge.site === site && edge.to === to ? { ...edge, loose: true } : edge,
+      edge.site === site && isNative(edge.to) ? { ...edge, loose: true } : edge,
     );
   }
 
@@ -199,19 +220,24 @@ export class History {
     const act = this.acts.get(id);
     if (!act || this.effective.has(id)) return;
     this.effective.add(id);
-    const { key } = act;
     for (const other of this.acts.values()) {
-      if (other !== act && other.key === key && other.open && !other.kind.startsWith('native'))
+      if (other !== act && other.key === act.key && other.open && !other.kind.startsWith('native'))
         act.overlapped = true;
     }
   }
 
-  /** The act that did this at this very site; undefined when it was brought from another. */
+  #isUnderWay(key: string): boolean {
+    return [...this.acts.values()].some((act) => act.key === key && isMaking(act));
+  }
+
+  /** The act that did this at this very site; undefined when it was brought from another, or merged. */
   #madeHere(site: SiteId, key: string, after: StoredObject | undefined): string | undefined {
     if (this.#native) return this.#native.id;
     if (after) {
-      const entry = entryOn(key, after.metadata);
-      return entry?.version.dot.site === site ? this.idOf(after.body) : undefined;
+      const [id, ...others] = this.idsOf(after.body);
+      const act = this.acts.get(id!);
+      if (others.length > 0 || !act || !isMaking(act)) return undefined;
+      return entryOn(key, after.metadata)?.version.dot.site === site ? id : undefined;
     }
     const version = this.#tombstoneAt(site, key);
     if (!version) return 'a removal without a tombstone';
@@ -224,50 +250,13 @@ export class History {
   }
 
   /** A native deletion leaves nothing to see where a copy was under way that lands after it. */
-  #isSeen(site: SiteId, key: string, before: StoredObject, act: Act): boolean {
+  #isSeen(site: SiteId, key: string, before: StoredObject | undefined, act: Act): boolean {
     if (act.kind === 'native-rm' && !this.resting) return false;
-    return this.#known(site, key) === String(before.generation);
+    return before !== undefined && this.#known(site, key) === String(before.generation);
   }
+}
 
-  /** Every site shows what each of these left behind. */
-  expect(acts: readonly Act[]): void {
-    for (const site of this.#buckets.keys()) {
-      const contents = this.contents(site);
-      for (const { id, key, body } of acts) {
-        const held = contents.get(key)?.id;
-        if (held !== (body === undefined ? undefined : id))
-          this.violate(`${site} shows ${held ?? 'nothing'} for ${key}, where ${id} was the last`);
-      }
-    }
-  }
-
-  /** After everything has come to rest: what docs/guarantees.md promises. */
-  judge(): void {
-    const sites = [...this.#buckets.keys()];
-    const contents = sites.map((site) => this.contents(site));
-    const keys = new Set(contents.flatMap((content) => [...content.keys()]));
-    const final = new Set<string>();
-    for (const key of [...keys].sort()) {
-      const held = contents.map((content) => content.get(key));
-      for (const one of held) if (one) final.add(one.id);
-      if (new Set(held.map((one) => JSON.stringify(one))).size > 1) {
-        const each = sites.map((site, i) => `${site}: ${JSON.stringify(held[i] ?? null)}`);
-        this.violate(`${key} differs: ${each.join(', ')}`);
-      }
-    }
-    const kept = this.kept();
-    for (const id of final) {
-      if (id === damagedId) this.violate('a body that nobody wrote stands at a site');
-      else if (this.#edges.some((edge) => edge.from === id && !edge.loose))
-        this.violate(`${id} came back after it had been overwritten or deleted`);
-    }
-    for (const { id, key, body, kind, acknowledged, overlapped } of this.acts.values()) {
-      if (body === undefined) continue;
-      const wasThere = this.effective.has(id);
-      if (acknowledged && !wasThere)
-        this.violate(`${id} (${kind} of ${key}) was acknowledged and never stood anywhere`);
-      if (wasThere && !overlapped && !final.has(id) && !kept.has(id) && !this.overwritten(id))
-        this.violate(`${id} (${kind} of ${key}) is lost: nobody wrote over it, and it is not kept`);
-    }
-  }
+/** It may take effect still, or once more. */
+function isMaking({ kind, open, failed }: Act): boolean {
+  return !kind.startsWith('native') && (open || failed);
 }

@@ -1,4 +1,4 @@
-import type { WriteMode } from '../../model/policy.ts';
+import type { Conflicts, WriteMode } from '../../model/policy.ts';
 import type { SiteId } from '../../model/version.ts';
 import { type Rates, stormyRates } from './faults.ts';
 import { Random } from './random.ts';
@@ -55,6 +55,7 @@ export interface Schedule {
   readonly sites: readonly SiteId[];
   readonly workers: number;
   readonly write: WriteMode;
+  readonly conflicts: Conflicts;
   /** Per worker, in milliseconds. */
   readonly skewsMs: readonly number[];
   readonly rates: Rates;
@@ -71,6 +72,14 @@ const modes: readonly WriteMode[] = [
   { kind: 'async' },
   { kind: 'sync', acks: 'majority' },
   { kind: 'sync', acks: 'all' },
+];
+
+const rules: readonly Conflicts[] = [
+  'last-writer-wins',
+  'last-writer-wins',
+  'keep-both',
+  { prefer: 'gcp' },
+  [{ match: '**/*.json', rule: 'merge-json' }],
 ];
 
 export function scheduleOf(seed: string | number): Schedule {
@@ -91,6 +100,7 @@ export function scheduleOf(seed: string | number): Schedule {
     sites: siteNames,
     workers,
     write: random.pick(modes),
+    conflicts: random.fork('conflicts').pick(rules),
     skewsMs: Array.from({ length: workers }, () => (random.chance(0.3) ? random.between(-400, 400) : 0)),
     rates: calm ? {} : scaled(stormyRates, random.next() * 2),
     untilMs,

@@ -3,9 +3,11 @@ import { noMetadata } from '../../model/metadata.ts';
 import type { Body } from '../../replicate/write.ts';
 import { WriteFailure } from '../../replicate/write.ts';
 import type { MemoryBucket, StoredObject } from '../../stores/memory/memory-bucket.ts';
+import { bodyOf } from './bodies.ts';
 import { Stuck } from './clock.ts';
 import { Cluster, datasetName, type Worker } from './cluster.ts';
 import { type Act, History } from './history.ts';
+import { expectEverywhere, judge } from './oracle.ts';
 import type { Happening, Schedule } from './schedule.ts';
 
 export interface Outcome {
@@ -34,7 +36,7 @@ export async function simulate(schedule: Schedule, lines?: string[]): Promise<Ou
   cluster.asked = (...asked) => history.asked(...asked);
   try {
     await cluster.clock.run(play(cluster, history, schedule), schedule.untilMs + restMs);
-    history.judge();
+    judge(history, cluster.ruleOf);
   } catch (failure) {
     if (!(failure instanceof Stuck)) throw failure;
     history.violate(failure.message);
@@ -75,7 +77,7 @@ async function afterwards(cluster: Cluster, history: History, schedule: Schedule
     else if (act.body !== undefined) history.violate(`${act.id} failed on a cluster at rest`);
   }
   await comeToRest(cluster);
-  history.expect([...last.values()]);
+  expectEverywhere(history, [...last.values()]);
 }
 
 async function happen(cluster: Cluster, history: History, happening: Happening): Promise<void> {
@@ -122,7 +124,7 @@ async function asUser(
 ): Promise<void> {
   const worker = cluster.worker(happening.worker);
   if (!worker) return;
-  const act = beginOf(history, happening);
+  const act = beginOf(cluster, history, happening);
   const result = await Promise.race([
     attempted(worker, history, happening, act),
     worker.process.died.then(() => 'died'),
@@ -132,6 +134,7 @@ async function asUser(
   if (!act) return;
   act.open = false;
   act.acknowledged = result === 'done';
+  act.failed = !act.acknowledged;
 }
 
 async function attempted(
@@ -144,13 +147,13 @@ async function attempted(
   try {
     if (happening.kind === 'get') {
       const read = await dataset.get(key, {}, never);
-      const id = read && history.idOf(await read.bytes());
-      if (id !== undefined && history.acts.get(id)?.key !== key)
+      const ids = read ? history.idsOf(await read.bytes()) : [];
+      if (ids.some((id) => history.acts.get(id)?.key !== key))
         history.violate(`a read of ${key} gave what nobody wrote there`);
       return read ? 'done' : 'none';
     }
     if (happening.kind === 'rm') return (await dataset.remove(key, never)) ? 'done' : 'none';
-    await dataset.put(key, bodyOf(act!.body!), metadataOf(happening.id), never);
+    await dataset.put(key, readable(act!.body!), metadataOf(happening.id), never);
     return 'done';
   } catch (failure) {
     if (failure instanceof WriteFailure) return 'failed';
@@ -160,10 +163,10 @@ async function attempted(
   }
 }
 
-function beginOf(history: History, happening: Exclude<Happening, { kind: 'x' }>): Act | undefined {
+function beginOf(cluster: Cluster, history: History, happening: Happening): Act | undefined {
   if (happening.kind === 'put' || happening.kind === 'native-put') {
     const { id, key, padding, kind } = happening;
-    return history.begin({ id, key, kind, body: `${id} ${key} ${'.'.repeat(padding)}` });
+    return history.begin({ id, key, kind, body: bodyOf(id, key, padding, cluster.ruleOf) });
   }
   if (happening.kind !== 'rm' && happening.kind !== 'native-rm') return undefined;
   return history.begin({ id: happening.id, key: happening.key, kind: happening.kind });
@@ -173,7 +176,7 @@ function metadataOf(id: string) {
   return { ...noMetadata, user: { by: id }, ...(id.endsWith('7') ? { tags: { kind: id } } : {}) };
 }
 
-function bodyOf(text: string): Body {
+function readable(text: string): Body {
   const bytes = Buffer.from(text);
   return { size: bytes.length, read: async ({ from, to }) => bytes.subarray(from, to) };
 }
@@ -186,7 +189,7 @@ async function asNative(
 ): Promise<void> {
   const { site, key, kind } = happening;
   const bucket = cluster.buckets.get(site)!;
-  const act = beginOf(history, happening)!;
+  const act = beginOf(cluster, history, happening)!;
   if (kind === 'native-rm' && !bucket.object(key)) return cluster.tally.add(`${kind}-void`);
   history.natively(act, () =>
     bucket.setObject(key, kind === 'native-put' ? objectOf(bucket, act) : undefined),
