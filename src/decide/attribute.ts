@@ -60,7 +60,8 @@ export function attribute(input: AttributionInput): Attribution {
   const buried = buriedAt(input, seen);
   if (buried) return { kind: 'ours', replica: { ...replicaOf(seen, sighting.digest), version: buried } };
   if (!seen.metadata) return { kind: 'needs-head' };
-  const entry = entryOn(seen.key, seen.metadata);
+  const carried = entryOn(seen.key, seen.metadata);
+  const entry = carried && unclaimed(record, site, carried);
   if (held && entry && isLate(input, seen, entry)) {
     const replica = { ...replicaOf(seen, sighting.digest), ...sentAs(entry), late: entry.version };
     // A deletion may be known here alone: it stands, whatever lies there still.
@@ -69,14 +70,13 @@ export function attribute(input: AttributionInput): Attribution {
       replica: { ...replica, version: held.version.deleted ? held.version : entry.version },
     };
   }
-  const copied = entry
-    ? ownWrite(input, seen, unclaimed(record, site, entry), sighting.digest)
-    : originalOf(input, seen);
+  const copied = entry ? ownWrite(input, seen, entry, sighting.digest) : originalOf(input, seen);
   if (copied === 'needs-digest') return { kind: 'needs-digest' };
   const replica = replicaOf(seen, sighting.digest);
   // What others have seen already wins nothing, whatever its stamp.
   const isNews =
-    copied && !Object.values(record.replicas).some((one) => covers(seenBy(one), copied.version.dot));
+    copied &&
+    !Object.values(record.replicas).some((one) => !one.unread && covers(seenBy(one), copied.version.dot));
   if (isNews) demandTimely(copied.version, site, record.key, input.nowMs);
   if (copied)
     return {
@@ -106,9 +106,16 @@ export function adoptUnread(input: AttributionInput): Replica | undefined {
 /** Nobody heard of this write, and its dot went to another: under one of its own it stands beside what covers that. */
 function unclaimed(record: KeyRecord, site: SiteId, entry: Entry): Entry {
   const { version } = entry;
-  const claimedBy = record.claims?.[dotName(version.dot)];
+  const namesake = Object.values(record.replicas).find(
+    (one) => !one.unread && isNamedAs(one.version, version),
+  );
+  const claimedBy = namesake?.version.operation ?? record.claims?.[dotName(version.dot)];
   if (claimedBy === undefined || claimedBy === version.operation) return entry;
   return { ...entry, version: { ...version, dot: { site, count: nextCount(record, site) } } };
+}
+
+function isNamedAs(a: Version, b: Version): boolean {
+  return a.dot.site === b.dot.site && a.dot.count === b.dot.count;
 }
 
 /** The entry, when the object is what the entry says and the entry is not an old one that somebody brought back. */

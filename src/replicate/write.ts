@@ -4,7 +4,7 @@ import { StoreFailure } from '../model/failure.ts';
 import type { ObjectMetadata } from '../model/metadata.ts';
 import { acksNeeded } from '../model/policy.ts';
 import { type KeyRecord, sameContent } from '../model/record.ts';
-import { covers, type SiteId, type Version } from '../model/version.ts';
+import { covers, dotName, type SiteId, type Version } from '../model/version.ts';
 import { type Body, type Burial, newOperation, type Operation, putAt, removeAt } from './attempt.ts';
 import { lookAgain } from './observe.ts';
 import type { Replicator } from './replicator.ts';
@@ -202,7 +202,8 @@ function holding(record: KeyRecord, site: SiteId, origin: SiteId, version: Versi
   const has =
     held &&
     (held.version.operation === version.operation ||
-      covers(seenBy(held), version.dot) ||
+      // Two writes may have been given one dot at once; the other of the two is not this one.
+      (covers(seenBy(held), version.dot) && dotName(held.version.dot) !== dotName(version.dot)) ||
       (written?.version.operation === version.operation && sameContent(held, written)));
   if (has) return { site, outcome: 'durable' };
   return { site, outcome: 'failed', error: 'a write that was made there beside it is later' };

@@ -85,7 +85,7 @@ export class Cluster {
       write: this.#schedule.write,
       reads: 'nearest',
       conflicts: this.#schedule.conflicts,
-      guards: { maxDeletes: { keys: 100, share: 0.05 } },
+      guards: { maxDeletes: { keys: this.#schedule.maxDeletes, share: 0.05 } },
     };
   }
 

@@ -45,6 +45,7 @@ export class History {
   resting = false;
   /** Acts whose body stood at some site. */
   readonly effective = new Set<string>();
+  readonly #placed = new Map<string, Set<SiteId>>();
   readonly #bodies = new Map<string, string>();
   readonly #buckets: ReadonlyMap<SiteId, MemoryBucket>;
   readonly #trace: (line: string) => void;
@@ -138,6 +139,11 @@ export class History {
     return this.#edges.some((edge) => edge.from === id && !edge.loose);
   }
 
+  /** Where an act's body has stood. */
+  sitesOf(id: string): number {
+    return this.#placed.get(id)?.size ?? 0;
+  }
+
   /** Acts whose bodies are kept below `.isobar/losers/` at any site. */
   kept(): Set<string> {
     const kept = new Set<string>();
@@ -178,7 +184,7 @@ export class History {
     }
     if (before && from && this.#known(site, key) !== String(before.generation)) this.#loosen(site, from);
     const made = this.#madeHere(site, key, after);
-    for (const id of to ?? []) this.#takesEffect(id);
+    for (const id of to ?? []) this.#takesEffect(id, site);
     if (to) this.#tokens.set(`${site} ${after!.generation}`, to);
     if (made !== undefined) {
       const isNews = this.#native !== undefined && !this.#isSeen(site, key, before, this.#native);
@@ -216,7 +222,8 @@ export class History {
     );
   }
 
-  #takesEffect(id: string): void {
+  #takesEffect(id: string, site: SiteId): void {
+    this.#placed.set(id, (this.#placed.get(id) ?? new Set()).add(site));
     const act = this.acts.get(id);
     if (!act || this.effective.has(id)) return;
     this.effective.add(id);

@@ -56,6 +56,8 @@ export interface Schedule {
   readonly workers: number;
   readonly write: WriteMode;
   readonly conflicts: Conflicts;
+  /** Deletions at one site that are believed between two scans. */
+  readonly maxDeletes: number;
   /** Per worker, in milliseconds. */
   readonly skewsMs: readonly number[];
   readonly rates: Rates;
@@ -101,6 +103,7 @@ export function scheduleOf(seed: string | number): Schedule {
     workers,
     write: random.pick(modes),
     conflicts: random.fork('conflicts').pick(rules),
+    maxDeletes: random.fork('guards').pick([100, 100, 1]),
     skewsMs: Array.from({ length: workers }, () => (random.chance(0.3) ? random.between(-400, 400) : 0)),
     rates: calm ? {} : scaled(stormyRates, random.next() * 2),
     untilMs,

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import { noMetadata } from '../../model/metadata.ts';
+import { acksNeeded } from '../../model/policy.ts';
 import type { Body } from '../../replicate/write.ts';
 import { WriteFailure } from '../../replicate/write.ts';
 import type { MemoryBucket, StoredObject } from '../../stores/memory/memory-bucket.ts';
@@ -135,6 +136,17 @@ async function asUser(
   act.open = false;
   act.acknowledged = result === 'done';
   act.failed = !act.acknowledged;
+  if (act.acknowledged) demandAcks(cluster, history, act);
+}
+
+/** A write is acknowledged when as many sites as its mode names have it. */
+function demandAcks(cluster: Cluster, history: History, { id, body }: Act): void {
+  const needed = acksNeeded(cluster.policy.write, cluster.policy.sites.length);
+  const has = history.sitesOf(id);
+  // What came on top of it meanwhile, or beat it, may have come to the others in its place.
+  const isFollowed = history.overwritten(id) || history.kept().has(id);
+  if (body !== undefined && has < needed && !isFollowed)
+    history.violate(`${id} was acknowledged when ${has} sites had it, and ${needed} were asked for`);
 }
 
 async function attempted(
