@@ -204,10 +204,7 @@ export class Records {
   }
 
   async raiseFloor(least: number): Promise<void> {
-    await this.#queue.run('\0floor', async () => {
-      if ((await this.floor()) >= least) return;
-      await this.commit([{ table: 'sites', id: this.#id('', 'floor'), value: least }]);
-    });
+    await this.#changeSites(this.#id('', 'floor'), (floor) => Math.max((floor as number | undefined) ?? 0, least));
   }
 
   /** All records in the order of their keys, `after` (exclusive) to `until` (inclusive). */
@@ -337,9 +334,20 @@ export class Records {
   }
 
   async updateSite(site: SiteId, change: Partial<SiteState>): Promise<void> {
-    await this.#queue.run(`\0site\0${site}`, async () => {
-      const state = await this.siteState(site);
-      await this.commit([{ table: 'sites', id: this.#id(site), value: plain({ ...state, ...change }) }]);
+    await this.#changeSites(this.#id(site), (state) => plain({ ...(state as SiteState | undefined), ...change }));
+  }
+
+  /** By compare-and-set: other workers change it, too. */
+  async #changeSites(id: string, change: (before: Json | undefined) => Json): Promise<void> {
+    await this.#queue.run(`\0sites\0${id}`, async () => {
+      for (;;) {
+        const row = await this.#ledger.get('sites', id);
+        const value = change(row?.value);
+        if (JSON.stringify(value) === JSON.stringify(row?.value)) return;
+        const expect = row?.revision ?? 'absent';
+        const result = await this.#ledger.commit([{ table: 'sites', id, value, expect }]);
+        if (result.kind === 'committed') return;
+      }
     });
   }
 
