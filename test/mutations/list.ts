@@ -23,8 +23,8 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'ignore a digest: a body is copied as it arrives',
     file: 'src/replicate/reading.ts',
-    find: 'if (arrived !== md5) {',
-    replace: 'if (md5 === "never") {',
+    find: '  const { md5 } = head.digests;\n  if (known',
+    replace: "  if (head.key !== 'never') return;\n  const { md5 } = head.digests;\n  if (known",
   },
   {
     name: 'forget a tombstone: a deletion does not outrank what it deleted',
@@ -54,8 +54,8 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'keep no loser: what a copy buries is gone',
     file: 'src/replicate/copy.ts',
-    find: 'if (decision.loser) await keepLoser(',
-    replace: 'if (decision.kind === ("never" as string)) await keepLoser(',
+    find: 'if (!loser) return keepFormer',
+    replace: 'if (!loser || loser) return keepFormer',
   },
   {
     name: 'believe an old look: what another worker learned meanwhile is overruled',
@@ -74,5 +74,36 @@ export const mutations: readonly Mutation[] = [
     file: 'src/replicate/records.ts',
     find: "return { table: 'debts', id: this.#id(site, key), value: plain(value) };",
     replace: "return { table: 'debts', id: this.#id(site, key), value: value && undefined };",
+  },
+  {
+    name: 'take a late sending for somebody who brought the key back',
+    file: 'src/decide/attribute.ts',
+    find: 'return !isKnown && sent?.site === site',
+    replace: 'return false && !isKnown && sent?.site === site',
+  },
+  {
+    name: 'forget that a deletion was only noted',
+    file: 'src/decide/attribute.ts',
+    find: 'const settled = held !== undefined && !held.noted && !held.unread;',
+    replace: 'const settled = held !== undefined && !held.unread;',
+  },
+  {
+    name: 'let a deletion outrank what was written beside it',
+    file: 'src/decide/attribute.ts',
+    find: '      stamp: nextStamp(held.version.stamp),\n      dot: { site, count: nextCount(record, site) },\n      past: seenBy(held),',
+    replace:
+      '      stamp: nextStamp(held.version.stamp),\n      dot: { site, count: nextCount(record, site) },\n      past: join(...Object.values(record.replicas).map(seenBy)),',
+  },
+  {
+    name: 'do a write once more on top of what was written over it',
+    file: 'src/replicate/attempt.ts',
+    find: 'if (!deleted || !held?.version.deleted) demandUndone(operation, record);',
+    replace: '',
+  },
+  {
+    name: 'settle a debt whatever was decided meanwhile',
+    file: 'src/replicate/carry.ts',
+    find: ".kind === 'skip'\n        ? [records.settle(target, key)",
+    replace: ".kind !== ('never' as string)\n        ? [records.settle(target, key)",
   },
 ];

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { blind } from './blind.ts';
 import { type Mutation, mutations } from './list.ts';
 
 // Breaks the code in named ways, each in a copy of its own, and fails unless the simulation finds every one.
@@ -12,7 +13,7 @@ const root = join(import.meta.dirname, '../..');
 
 async function main(): Promise<number> {
   const wanted = process.argv.slice(2);
-  const chosen = mutations.filter(
+  const chosen = [...mutations, ...blind].filter(
     ({ name }) => wanted.length === 0 || wanted.some((part) => name.includes(part)),
   );
   let missed = 0;
