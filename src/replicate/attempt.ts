@@ -258,10 +258,12 @@ async function confirm(
   await shell.damage.changed({ site: site.id, key, from: before, to: replica });
   const held = known.replicas[site.id];
   if (held?.version.operation === id) return held.version;
-  await lookAgain(shell, site.id, key, signal).catch((error: Error) =>
+  const learned = await lookAgain(shell, site.id, key, signal).catch((error: Error) =>
     shell.events.failed?.({ site: site.id, key, error }),
   );
-  return replica.version;
+  // Under the dot by which it is known now: the one that it was sent with may have gone to another.
+  const ours = Object.values(learned?.replicas ?? {}).find(({ version }) => version.operation === id);
+  return ours?.version ?? replica.version;
 }
 
 function isStill(there: Replica | undefined, before: Replica | undefined): boolean {

@@ -18,6 +18,8 @@ export interface Act {
   failed: boolean;
   /** Its user still waits: it may take effect once more. */
   open: boolean;
+  /** Another act on the key was under way at the same time. */
+  mingled: boolean;
   /** When it took effect, another act on the key through Isobar was under way, and may rightly be ordered after it. */
   overlapped: boolean;
 }
@@ -76,7 +78,10 @@ export class History {
   }
 
   begin(act: Pick<Act, 'id' | 'key' | 'kind' | 'body'>): Act {
-    const begun = { ...act, acknowledged: false, failed: false, open: true, overlapped: false };
+    const others = [...this.acts.values()].filter(({ key, open }) => key === act.key && open);
+    for (const other of others) other.mingled = true;
+    const mingled = others.length > 0;
+    const begun = { ...act, acknowledged: false, failed: false, open: true, mingled, overlapped: false };
     this.acts.set(act.id, begun);
     if (act.body !== undefined) this.#bodies.set(act.body, act.id);
     return begun;

@@ -140,11 +140,11 @@ async function asUser(
 }
 
 /** A write is acknowledged when as many sites as its mode names have it. */
-function demandAcks(cluster: Cluster, history: History, { id, body }: Act): void {
+function demandAcks(cluster: Cluster, history: History, { id, body, mingled }: Act): void {
   const needed = acksNeeded(cluster.policy.write, cluster.policy.sites.length);
   const has = history.sitesOf(id);
   // What came on top of it meanwhile, or beat it, may have come to the others in its place.
-  const isFollowed = history.overwritten(id) || history.kept().has(id);
+  const isFollowed = mingled || history.overwritten(id) || history.kept().has(id);
   if (body !== undefined && has < needed && !isFollowed)
     history.violate(`${id} was acknowledged when ${has} sites had it, and ${needed} were asked for`);
 }
@@ -224,7 +224,8 @@ function objectOf(bucket: MemoryBucket, { id, key, body }: Act): StoredObject {
 /** Until nothing is owed, nothing waits for a person and nothing changes any more. */
 async function comeToRest(cluster: Cluster): Promise<void> {
   for (let rested = 0; rested < 2; ) {
-    await cluster.clock.sleep(12_000);
+    // Longer than from one scan to the next; then once more, for what that scan was about to take up.
+    await cluster.clock.sleep(rested === 0 ? 12_000 : 3_000);
     const worker = cluster.worker(0);
     if (!worker) continue;
     const quiet = await isQuiet(cluster, worker);
