@@ -55,6 +55,9 @@ export interface Tally {
   unread?: { readonly keys: number; readonly error: string };
 }
 
+/** No pass takes longer. */
+const longestPassMs = 30 * 24 * 3_600_000;
+
 /** Keys in work at once; bounds memory whatever the number of keys. */
 const keysAtOnce = 256;
 
@@ -69,7 +72,7 @@ export async function pass(
   signal: AbortSignal,
 ): Promise<PassResult> {
   const begunMs = shell.world.nowMs();
-  const id = shell.world.uniqueId();
+  const id = passId(begunMs, shell.world.uniqueId());
   const parked = await sitesWithParked(shell);
   const doubts = await doubtedSites(shell, begunMs);
   const tallies = new Map<SiteId, Tally>(
@@ -78,8 +81,8 @@ export async function pass(
       { listed: 0, known: 0, suspects: 0, guarded: 0, hasParked: parked.has(site), ...doubtOf(doubts, site) },
     ]),
   );
-  // A pass that was killed leaves its suspicions behind; they are worth nothing to the next one.
-  await shell.records.forgetAllSuspects();
+  // A pass that was killed leaves its suspicions behind; one that is under way at another worker needs its own.
+  await shell.records.forgetSuspectsBefore(passId(begunMs - longestPassMs));
   await shell.damage.scanBegins();
   const sampler = new BoundarySampler();
   const shards = await shardsOf(shell);
@@ -105,6 +108,11 @@ export async function pass(
   );
   if (isWhole) await collectAfter(shell, collector, signal);
   return { sites: Object.fromEntries(tallies), keys: sampler.keys };
+}
+
+/** The order of their texts is the order in which passes began. */
+function passId(begunMs: number, unique = ''): string {
+  return `${Math.max(0, begunMs).toString(16).padStart(12, '0')}-${unique}`;
 }
 
 function doubtOf(doubts: ReadonlyMap<SiteId, Doubt>, site: SiteId): { doubt?: Doubt } {

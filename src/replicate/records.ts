@@ -204,7 +204,9 @@ export class Records {
   }
 
   async raiseFloor(least: number): Promise<void> {
-    await this.#changeSites(this.#id('', 'floor'), (floor) => Math.max((floor as number | undefined) ?? 0, least));
+    await this.#changeSites(this.#id('', 'floor'), (floor) =>
+      Math.max((floor as number | undefined) ?? 0, least),
+    );
   }
 
   /** All records in the order of their keys, `after` (exclusive) to `until` (inclusive). */
@@ -294,8 +296,10 @@ export class Records {
     }
   }
 
-  async forgetAllSuspects(): Promise<void> {
-    for await (const rows of this.#ledger.scan('suspects', idsWith(this.#id('')))) {
+  /** Of passes whose ids come before. */
+  async forgetSuspectsBefore(pass: string): Promise<void> {
+    const range = { from: this.#id(''), to: this.#id(pass) };
+    for await (const rows of this.#ledger.scan('suspects', range)) {
       await this.commit(rows.map((row) => ({ table: 'suspects', id: row.id, value: undefined })));
     }
   }
@@ -334,7 +338,9 @@ export class Records {
   }
 
   async updateSite(site: SiteId, change: Partial<SiteState>): Promise<void> {
-    await this.#changeSites(this.#id(site), (state) => plain({ ...(state as SiteState | undefined), ...change }));
+    await this.#changeSites(this.#id(site), (state) =>
+      plain({ ...(state as SiteState | undefined), ...change }),
+    );
   }
 
   /** By compare-and-set: other workers change it, too. */
