@@ -46,6 +46,10 @@ export class Daemon {
     return JSON.parse(this.#out().stdout.split('\n')[0]!);
   }
 
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
   get stderr(): string {
     return this.#out().stderr;
   }
